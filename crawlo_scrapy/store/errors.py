@@ -1,0 +1,52 @@
+"""What can go wrong between a worker and Redis."""
+
+from __future__ import annotations
+
+import redis.exceptions as rex
+
+
+class StoreError(Exception):
+    """Something is wrong with the store; the message says what, where, and what to do."""
+
+
+class StoreUnavailable(StoreError):
+    """Redis does not answer, or cannot serve now. Trying again later may help."""
+
+
+class StoreRefused(StoreError):
+    """Redis answers and will not serve us: wrong password, missing right, too old a server."""
+
+
+class CrawlLost(StoreError):
+    """The crawl that this worker was in is no longer in Redis."""
+
+
+#: First words of error replies that pass by themselves.
+_PASSING = (
+    "LOADING", "READONLY", "OOM", "BUSY", "MASTERDOWN", "CLUSTERDOWN", "NOREPLICAS",
+    "TRYAGAIN", "MISCONF", "MOVED", "ASK",
+)  # fmt: skip
+
+
+def translate(exc: Exception, address: str) -> StoreError:
+    """Return the `StoreError` that says what a Redis client's error means for the user."""
+    text = str(exc)
+    if isinstance(exc, (rex.AuthenticationError, rex.NoPermissionError)) or text.startswith(
+        ("NOAUTH", "WRONGPASS", "NOPERM", "invalid username-password", "AUTH ")
+    ):
+        return StoreRefused(
+            f"Redis at {address} refuses the login or a command ({_first_line(text)}). "
+            "Check REDIS_PASSWORD and REDIS_USER, and the rights of that user."
+        )
+    if isinstance(exc, (rex.ConnectionError, rex.TimeoutError, OSError, TimeoutError)):
+        return StoreUnavailable(
+            f"Redis at {address} cannot be reached ({_first_line(text) or type(exc).__name__}). "
+            "Check that it runs and that REDIS_URL, or REDIS_HOST and REDIS_PORT, are right."
+        )
+    if text.startswith(_PASSING):
+        return StoreUnavailable(f"Redis at {address} cannot serve now: {_first_line(text)}")
+    return StoreError(f"Redis at {address} answered: {_first_line(text)}")
+
+
+def _first_line(text: str) -> str:
+    return text.split("\n", 1)[0][:200]

@@ -1,0 +1,223 @@
+"""The frontier: requests not yet done. Push, ack, lease, release, reclaim, purge."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from crawlo_scrapy.store.client import Client
+from crawlo_scrapy.store.keys import Keys
+from crawlo_scrapy.store.scripts import Call, run
+
+#: How long a dead worker's record is kept for `crawlo-scrapy status`, in seconds.
+WORKER_RECORD_TTL = 24 * 60 * 60
+
+#: Requests that one push script handles at most; Redis does nothing else meanwhile.
+PUSH_BATCH = 1000
+
+#: How many keys are unlinked, or scanned for, in one step of a purge.
+PURGE_STEP = 500
+
+#: The most attempts that an element's first byte can count.
+MAX_ATTEMPTS = 100
+
+
+class Push(NamedTuple):
+    """A request on its way into the queue. Modes are those of ``frontier_push.lua``."""
+
+    mode: str
+    prefix: int
+    member: int
+    slot: str
+    priority: int
+    payload: bytes
+    delay_ms: int = 0
+
+
+class Lease(NamedTuple):
+    """A request that belongs to this worker.
+
+    `suspect`: an earlier worker died holding it, so Redis is told before it is started.
+    """
+
+    id: str
+    attempts: int
+    suspect: bool
+    payload: bytes
+
+
+@dataclass
+class Membership:
+    """A worker's place in a run of a crawl. `pushed` numbers its last confirmed batch."""
+
+    worker_id: str
+    run: int
+    pushed: int = 0
+
+
+@dataclass
+class Exchanged:
+    """What one exchange brought.
+
+    `status` is ``ok``; ``unregistered`` when this worker was declared dead; ``rollback`` when
+    Redis has forgotten what it had confirmed. Only with ``ok`` was anything done.
+    """
+
+    status: str
+    duplicates: list[int] = field(default_factory=list)
+    state: str = ""
+    seeding: str = ""
+    queued: int = 0
+    leased: int = 0
+    held: int = 0
+    leases: list[Lease] = field(default_factory=list)
+
+
+class Frontier:
+    """The queue of one crawl.
+
+    *order* is ``fifo`` or ``lifo``: which of two requests of equal slot and priority goes first.
+    """
+
+    def __init__(self, client: Client, keys: Keys, *, order: str = "fifo") -> None:
+        self.client = client
+        self.keys = keys
+        self._order = order
+
+    async def exchange(
+        self,
+        member: Membership,
+        pushes: Sequence[Push] = (),
+        acks: Sequence[str] = (),
+        limit: int = 0,
+        started: Iterable[str] = (),
+        local: int = 0,
+    ) -> Exchanged:
+        """Push *pushes*, then ack *acks*, then lease at most *limit*: one round trip.
+
+        An ack is refused while a push before it is not in Redis. *started* are the leases that
+        the engine has; *local* counts requests that only this worker knows. At most
+        `PUSH_BATCH` requests may be pushed at once. May be repeated with the same arguments
+        after a `StoreUnavailable`: what was pushed is not pushed again.
+        """
+        keys, calls = self.keys, []
+        worker, leases = keys.worker(member.worker_id), keys.leases(member.worker_id)
+        batch = member.pushed + 1 if pushes else member.pushed
+        if pushes:
+            args: list[Any] = [batch, self._order]
+            for p in pushes:
+                args += (p.mode, p.prefix, p.member, p.slot, p.priority, p.delay_ms, p.payload)
+            calls.append(
+                Call(
+                    "frontier_push",
+                    [
+                        keys.meta, worker, keys.slots, keys.delayed, keys.seeds,
+                        keys.queue_prefix, keys.seen_prefix,
+                    ],
+                    args,
+                )
+            )  # fmt: skip
+        if acks:
+            calls.append(Call("frontier_ack", [keys.meta, worker, leases], [batch, *acks]))
+        calls.append(
+            Call(
+                "frontier_lease",
+                [
+                    keys.meta, worker, leases, keys.slots, keys.delayed, keys.workers,
+                    keys.queue_prefix,
+                ],
+                [batch, limit, ",".join(started), local],
+            )
+        )  # fmt: skip
+        results = await run(self.client, *calls)
+        push_reply = results[0] if pushes else [b"ok"]
+        for reply in (push_reply, results[-1]):
+            if reply[0] != b"ok":
+                return Exchanged(reply[0].decode())
+        member.pushed = batch
+        return _exchanged(push_reply, results[-1])
+
+    async def release(self, member: Membership, lease_ids: Sequence[str]) -> int:
+        """Give unstarted leases back to the front of their queues; none loses an attempt.
+
+        *lease_ids* come oldest first. Returns how many were still held.
+        """
+        if not lease_ids:
+            return 0
+        keys = self.keys
+        call = Call(
+            "frontier_release",
+            [keys.meta, keys.leases(member.worker_id), keys.slots, keys.queue_prefix],
+            lease_ids,
+        )
+        return int((await run(self.client, call))[0])
+
+    async def reclaim(
+        self, worker_id: str, *, timeout: float, max_attempts: int
+    ) -> tuple[int, int] | None:
+        """Take back the leases of *worker_id* if it has been silent for *timeout* seconds.
+
+        Returns how many were queued again and how many became dead letters, or None when the
+        worker lives or was struck off before.
+        """
+        keys = self.keys
+        call = Call(
+            "frontier_reclaim",
+            [
+                keys.meta, keys.workers, keys.worker(worker_id), keys.leases(worker_id),
+                keys.slots, keys.dead, keys.queue_prefix,
+            ],
+            [worker_id, round(timeout * 1000), max_attempts, WORKER_RECORD_TTL],
+        )  # fmt: skip
+        [[requeued, buried]] = await run(self.client, call)
+        return None if requeued < 0 else (int(requeued), int(buried))
+
+    async def purge(self, *, queue_only: bool = False) -> int:
+        """Remove this crawl's keys, in pieces, and no other. Returns how many there were.
+
+        With *queue_only* the seen set, statistics and items stay. `meta` goes last, so that a
+        purge that was cut off is seen and can be repeated.
+        """
+        keys, found = self.keys, 0
+        kept = (keys.seen_prefix, keys.stats_prefix, keys.items, keys.meta)
+        async for batch in self._key_batches():
+            doomed = [
+                key
+                for key in batch
+                if key != keys.meta.encode() and not (queue_only and key.decode().startswith(kept))
+            ]
+            if doomed:
+                found += await self.client.call("unlink", *doomed)
+        if queue_only:
+            await self.client.call("hset", keys.meta, mapping={"queued": 0, "leased": 0})
+            return found
+        return found + int(await self.client.call("unlink", keys.meta))
+
+    async def _key_batches(self) -> Any:
+        cursor = 0
+        while True:
+            cursor, batch = await self.client.call(
+                "scan", cursor, match=self.keys.prefix + "*", count=PURGE_STEP
+            )
+            yield batch
+            if not int(cursor):
+                return
+
+
+def _exchanged(push_reply: list[Any], lease_reply: list[Any]) -> Exchanged:
+    _, state, seeding, queued, leased, held, *given = lease_reply
+    return Exchanged(
+        "ok",
+        duplicates=[int(index) for index in push_reply[1:]],
+        state=state.decode(),
+        seeding=seeding.decode(),
+        queued=int(queued),
+        leased=int(leased),
+        held=int(held),
+        leases=[
+            Lease(given[i].decode(), element[0] >> 1, bool(element[0] & 1), element[1:])
+            for i in range(0, len(given), 2)
+            for element in (given[i + 1],)
+        ],
+    )

@@ -1,0 +1,72 @@
+"""The only place where a Redis key is spelled."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import lru_cache
+from urllib.parse import quote
+
+#: Longer names are cut and told apart by a hash.
+MAX_NAME_LENGTH = 200
+
+
+@lru_cache(maxsize=10_000)
+def clean(name: str) -> str:
+    """Return *name* in a form that cannot be mistaken for another part of a key.
+
+    Letters, digits, ``-``, ``_``, ``.`` and ``~`` stay; all else is percent-encoded.
+    """
+    quoted = quote(name, safe="")
+    if len(quoted) <= MAX_NAME_LENGTH:
+        return quoted
+    digest = hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+    return f"{quoted[:MAX_NAME_LENGTH]}~{digest}"
+
+
+class Keys:
+    """The keys of one crawl: ``crawlo:{project:spider}:…`` or ``crawlo:{project:spider:id}:…``.
+
+    The braces keep a crawl on one hash slot of a Redis Cluster.
+    """
+
+    def __init__(self, project: str, spider: str, crawl_id: str | None = None) -> None:
+        names = [project, spider] + ([crawl_id] if crawl_id else [])
+        self.name = ":".join(clean(name) for name in names)
+        self.prefix = f"crawlo:{{{self.name}}}:"
+        self.meta = self.prefix + "meta"
+        self.workers = self.prefix + "workers"
+        self.worker_prefix = self.prefix + "worker:"
+        self.leases_prefix = self.prefix + "leases:"
+        self.slots = self.prefix + "slots"
+        self.delayed = self.prefix + "delayed"
+        self.queue_prefix = self.prefix + "queue:"
+        self.seen_prefix = self.prefix + "seen:"
+        self.seeds = self.prefix + "seeds"
+        self.dead = self.prefix + "dead"
+        self.stats_prefix = self.prefix + "stats:"
+        self.items = self.prefix + "items"
+        self.control = self.prefix + "control"
+
+    def worker(self, worker_id: str) -> str:
+        return self.worker_prefix + worker_id
+
+    def leases(self, worker_id: str) -> str:
+        return self.leases_prefix + worker_id
+
+    def stats(self, worker_id: str) -> str:
+        return self.stats_prefix + worker_id
+
+    def queue(self, slot: str, priority: str | None = None) -> str:
+        return self.queue_prefix + slot + (f":{priority}" if priority is not None else "")
+
+    def __repr__(self) -> str:
+        return f"Keys({self.prefix!r})"
+
+
+#: Matches the `meta` key of every crawl.
+ALL_CRAWLS = "crawlo:{*}:meta"
+
+
+def crawl_name(meta_key: str) -> str:
+    """Return what stands between the braces of a `meta` key."""
+    return meta_key[len("crawlo:{") : -len("}:meta")]

@@ -1,0 +1,38 @@
+-- Enter a worker into the registry; begin the crawl, or its next run, when there is none.
+--   KEYS: meta (HASH), workers (ZSET), worker (HASH), seeds (SET)
+--   ARGV: worker id, format version, most members of a bucket, age of the process in ms,
+--         named crawl (0|1), seeding (once|every), run that the worker was in before (or empty),
+--         then fields and values of the worker's record
+-- Returns {status, run}. status: "joined"; "finished" when this worker came too late, or the
+-- crawl is named and done; "purging"; "format" when another version of this package wrote the
+-- crawl (run is that version); "lost" when the crawl that the worker was in is gone.
+local meta, workers, worker, seeds = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local id, format, bucket_fill, age = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
+local named, every, before = ARGV[5] == '1', ARGV[6] == 'every', ARGV[7]
+
+--#include _clock
+
+local fields = redis.call('HMGET', meta, 'state', 'run', 'format', 'finished')
+local state, run = fields[1], tonumber(fields[2]) or 0
+if fields[3] and fields[3] ~= format then return {'format', fields[3]} end
+if state == 'purging' then return {'purging', run} end
+if before ~= '' and before ~= tostring(run) then return {state and 'finished' or 'lost', run} end
+if state == 'finished' then
+  local late = redis.call('ZCARD', workers) > 0 or now - age < tonumber(fields[4])
+  if named or before ~= '' or (late and not every) then return {'finished', run} end
+end
+if not state or state == 'finished' then
+  run = run + 1
+  redis.call('HSET', meta, 'state', 'running', 'run', run, 'format', format,
+    'bucket_fill', bucket_fill, 'created', now, 'seeding', every and 'every' or '')
+  redis.call('HDEL', meta, 'finished', 'seeder')
+  redis.call('DEL', seeds)
+end
+if redis.call('HGET', meta, 'seeding') == 'failed' and redis.call('ZCARD', workers) == 0 then
+  redis.call('HSET', meta, 'seeding', '')
+end
+redis.call('DEL', worker)
+redis.call('HSET', worker, 'pushed', 0, 'joined', now, unpack(ARGV, 8))
+if every then redis.call('HSET', worker, 'seeding', 1) end
+redis.call('ZADD', workers, now, id)
+return {'joined', run}

@@ -1,0 +1,13 @@
+-- Drop leases that are done.
+--   KEYS: meta (HASH), worker (HASH), leases of this worker (HASH)
+--   ARGV: number of the last batch that this worker pushed, lease ids…
+-- Returns how many were still held; fewer than given means that others took them back.
+-- Returns -1 and drops nothing when that batch is not here: children come before parents.
+local meta, worker, leases = KEYS[1], KEYS[2], KEYS[3]
+if redis.call('HGET', worker, 'pushed') ~= ARGV[1] then return -1 end
+local held = redis.call('HDEL', leases, unpack(ARGV, 2))
+if held > 0 then
+  redis.call('HINCRBY', meta, 'leased', -held)
+  redis.call('HINCRBY', meta, 'acked', held)
+end
+return held

@@ -1,0 +1,122 @@
+"""Workers of a crawl: registry, heartbeat, seeding right, and the test for the end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from crawlo_scrapy.store.client import Client
+from crawlo_scrapy.store.frontier import WORKER_RECORD_TTL, Membership
+from crawlo_scrapy.store.keys import Keys
+from crawlo_scrapy.store.scripts import Call, run
+
+#: Changes when what stands in Redis changes its form.
+FORMAT = "1"
+
+
+@dataclass(frozen=True)
+class Beat:
+    """Answer to a heartbeat: the crawl's state, dead workers, leases that Redis has for us."""
+
+    state: str
+    dead: list[str]
+    leases: set[str]
+
+
+class Workers:
+    """The registry of one crawl. Times are judged by Redis's clock alone."""
+
+    def __init__(self, client: Client, keys: Keys) -> None:
+        self.client = client
+        self.keys = keys
+
+    async def join(
+        self,
+        worker_id: str,
+        record: Mapping[str, str | int],
+        *,
+        bucket_fill: int,
+        process_age: float = 0.0,
+        named: bool = False,
+        seeding: str = "once",
+        before: Membership | None = None,
+    ) -> tuple[str, Membership | str]:
+        """Register a worker; create the crawl or its next run when there is none.
+
+        *process_age* is how many seconds ago this process started: one that started before
+        the crawl finished came too late for it and does not begin the next. *before* is the
+        place that this worker lost. Returns a status (see ``crawl_join.lua``) and the place,
+        or the run or format that was found.
+        """
+        keys = self.keys
+        args = [
+            worker_id, FORMAT, bucket_fill, round(process_age * 1000), int(named), seeding,
+            before.run if before else "",
+        ]  # fmt: skip
+        for name, value in record.items():
+            args += (name, value)
+        [[status, run_number]] = await run(
+            self.client,
+            Call("crawl_join", [keys.meta, keys.workers, keys.worker(worker_id), keys.seeds], args),
+        )
+        status = status.decode()
+        if status == "joined":
+            return status, Membership(worker_id, int(run_number))
+        return status, run_number.decode() if isinstance(run_number, bytes) else str(run_number)
+
+    async def beat(
+        self, member: Membership, *, timeout: float, record: Mapping[str, str | int] | None = None
+    ) -> Beat | None:
+        """Say that *member* lives and see who does not; None when it was itself struck off."""
+        args = [member.worker_id, round(timeout * 1000)]
+        for name, value in (record or {}).items():
+            args += (name, value)
+        [reply] = await run(self.client, Call("worker_beat", self._own_keys(member), args))
+        if not reply[0]:
+            return None
+        _, state, dead, leases = reply
+        return Beat(
+            state.decode(), [d.decode() for d in dead], {lease.decode() for lease in leases}
+        )
+
+    async def leave(self, member: Membership, reason: str, *, keep_crawl: bool) -> tuple[str, int]:
+        """Strike *member* off. Returns a status (see ``crawl_leave.lua``) and who is left."""
+        args = [member.worker_id, reason, WORKER_RECORD_TTL, int(keep_crawl)]
+        [[status, others]] = await run(
+            self.client, Call("crawl_leave", self._own_keys(member), args)
+        )
+        return status.decode(), int(others)
+
+    async def claim_seeding(self, member: Membership) -> str:
+        """Ask for the right to seed: ``yours``, ``theirs`` or ``done``."""
+        call = Call("seed_claim", [self.keys.meta, self.keys.workers], [member.worker_id])
+        return str((await run(self.client, call))[0].decode())
+
+    async def settle_seeding(self, member: Membership, outcome: str) -> bool:
+        """End seeding as ``done`` or ``failed``, or with ``""`` leave the rest to others."""
+        keys = [self.keys.meta, self.keys.worker(member.worker_id)]
+        call = Call("seed_settle", keys, [member.worker_id, outcome])
+        return bool((await run(self.client, call))[0])
+
+    async def finish(self) -> bool:
+        """Return whether the crawl is finished, after declaring it so if it is."""
+        keys = self.keys
+        call = Call(
+            "crawl_finish",
+            [
+                keys.meta, keys.workers, keys.slots, keys.delayed, keys.worker_prefix,
+                keys.leases_prefix,
+            ],
+        )  # fmt: skip
+        return bool((await run(self.client, call))[0])
+
+    async def alive(self) -> list[str]:
+        """Return the ids in the registry, whoever may have died since."""
+        members = await self.client.call("zrange", self.keys.workers, 0, -1)
+        return [member.decode() for member in members]
+
+    def _own_keys(self, member: Membership) -> list[str]:
+        keys = self.keys
+        return [
+            keys.meta, keys.workers, keys.worker(member.worker_id), keys.leases(member.worker_id),
+        ]  # fmt: skip
