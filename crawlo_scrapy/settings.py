@@ -22,8 +22,8 @@ class SettingError(ValueError):
 class Setting:
     """One row of the table.
 
-    `kind` is one of ``bool``, ``int``, ``float``, ``str``, ``list``, ``dict``; `choices`
-    limits a ``str``; `minimum` a number. A default of ``None`` means "not set".
+    `kind` is one of ``bool``, ``int``, ``float``, ``str``, ``list``, ``dict``, or ``any`` for
+    a value that its reader checks; `choices` limits a ``str``; `minimum` a number. A default of ``None`` means "not set".
     """
 
     name: str
@@ -37,99 +37,453 @@ class Setting:
 
 _TABLE = [
     # -- Redis ---------------------------------------------------------------------------
-    Setting("REDIS_URL", "str", None, "Address of Redis as one URL: redis://, rediss:// or unix://."),
+    Setting(
+        "REDIS_URL", "str", None, "Address of Redis as one URL: redis://, rediss:// or unix://."
+    ),
     Setting("REDIS_HOST", "str", "127.0.0.1", "Host name or address of Redis."),
     Setting("REDIS_PORT", "int", 6379, "Port of Redis.", minimum=1),
     Setting("REDIS_DB", "int", 0, "Number of the Redis database.", minimum=0),
     Setting("REDIS_USER", "str", None, "ACL user to log in as."),
     Setting("REDIS_PASSWORD", "str", None, "Password of Redis."),
     Setting(
-        "REDIS_CONNECTION_POOL_SIZE", "int", 20,
-        "The most connections that one worker opens.", minimum=1,
+        "REDIS_CONNECTION_POOL_SIZE",
+        "int",
+        20,
+        "The most connections that one worker opens.",
+        minimum=1,
     ),
     Setting(
-        "CRAWLO_REDIS_TIMEOUT", "float", 10.0,
+        "CRAWLO_REDIS_TIMEOUT",
+        "float",
+        10.0,
         "How long one answer of Redis may take before the connection counts as broken.",
-        unit="seconds", minimum=0.1,
+        unit="seconds",
+        minimum=0.1,
     ),
     # -- The crawl -----------------------------------------------------------------------
     Setting(
-        "PROJECT_NAME", "str", None,
+        "PROJECT_NAME",
+        "str",
+        None,
         "First half of a crawl's name. Not set: BOT_NAME.",
     ),
     Setting(
-        "CRAWLO_CRAWL_ID", "str", None,
+        "CRAWLO_CRAWL_ID",
+        "str",
+        None,
         "Names one crawl of a spider. A worker that starts on a named crawl that is finished "
         "exits at once with status 0.",
     ),
     Setting(
-        "CRAWLO_NODE_ID", "str", None,
+        "CRAWLO_NODE_ID",
+        "str",
+        None,
         "Name of this worker in logs and in the registry. Not set: host, pid, a random part.",
     ),
     Setting(
-        "CRAWLO_ROLE", "str", "auto",
+        "CRAWLO_ROLE",
+        "str",
+        "auto",
         "auto: may seed. control: may seed. worker: never seeds.",
         choices=("auto", "control", "worker"),
     ),
     Setting(
-        "CRAWLO_SEEDING", "str", "once",
+        "CRAWLO_SEEDING",
+        "str",
+        "once",
         "once: the start requests enter the crawl once. every: each worker has its own.",
         choices=("once", "every"),
     ),
     Setting(
-        "SCHEDULER_PERSIST", "bool", True,
+        "SCHEDULER_PERSIST",
+        "bool",
+        True,
         "False: the last worker to leave a finished crawl purges it.",
     ),
     Setting(
-        "SCHEDULER_FLUSH_ON_START", "bool", False,
+        "SCHEDULER_FLUSH_ON_START",
+        "bool",
+        False,
         "Purge the crawl before it starts. Refused while other workers live.",
     ),
     # -- Queue and exchange --------------------------------------------------------------
     Setting(
-        "CRAWLO_QUEUE_ORDER", "str", "fifo",
-        "Order inside one priority.", choices=("fifo", "lifo"),
+        "CRAWLO_QUEUE_ORDER",
+        "str",
+        "fifo",
+        "Order inside one priority.",
+        choices=("fifo", "lifo"),
     ),
     Setting(
-        "CRAWLO_MAX_ATTEMPTS", "int", 5,
-        "How many workers a request may take down before it becomes a dead letter.", minimum=1,
+        "CRAWLO_MAX_ATTEMPTS",
+        "int",
+        5,
+        "How many workers a request may take down before it becomes a dead letter.",
+        minimum=1,
     ),
     Setting(
-        "CRAWLO_PREFETCH", "int", None,
-        "The most requests that a worker holds leased but not started. Not set: three times "
-        "CONCURRENT_REQUESTS.", unit="requests", minimum=1,
+        "CRAWLO_PREFETCH",
+        "int",
+        None,
+        "The most requests that a worker holds leased but not started. Not set: four times "
+        "CONCURRENT_REQUESTS.",
+        unit="requests",
+        minimum=1,
     ),
     Setting(
-        "CRAWLO_OUTBOX_LIMIT", "int", 10_000,
+        "CRAWLO_OUTBOX_LIMIT",
+        "int",
+        10_000,
         "How many requests may wait in a worker for Redis. Above it no new page is started.",
-        unit="requests", minimum=1,
+        unit="requests",
+        minimum=1,
     ),
     Setting(
-        "CRAWLO_EXCHANGE_INTERVAL", "float", 0.05,
+        "CRAWLO_EXCHANGE_INTERVAL",
+        "float",
+        0.2,
         "The longest time that finished work waits before Redis is told.",
-        unit="seconds", minimum=0.001,
+        unit="seconds",
+        minimum=0.001,
     ),
     Setting(
-        "CRAWLO_HEARTBEAT_INTERVAL", "float", 3.0,
-        "How often a worker says that it lives.", unit="seconds", minimum=0.05,
+        "CRAWLO_HEARTBEAT_INTERVAL",
+        "float",
+        3.0,
+        "How often a worker says that it lives.",
+        unit="seconds",
+        minimum=0.05,
     ),
     Setting(
-        "CRAWLO_WORKER_TIMEOUT", "float", 15.0,
+        "CRAWLO_WORKER_TIMEOUT",
+        "float",
+        15.0,
         "A worker that has been silent for so long is dead, and its requests are taken up by "
-        "others.", unit="seconds", minimum=0.1,
+        "others.",
+        unit="seconds",
+        minimum=0.1,
     ),
     Setting(
-        "CRAWLO_LOCAL_CACHE_SIZE", "int", 100_000,
+        "CRAWLO_LOCAL_CACHE_SIZE",
+        "int",
+        100_000,
         "How many URLs a worker remembers to have seen without asking Redis.",
-        unit="URLs", minimum=0,
+        unit="URLs",
+        minimum=0,
     ),
     # -- Serialisation -------------------------------------------------------------------
     Setting(
-        "CRAWLO_SIGNING_KEY", "str", None,
+        "CRAWLO_SIGNING_KEY",
+        "str",
+        None,
         "Secret that signs payloads. With it, objects that only pickle can carry are pickled.",
     ),
     Setting(
-        "CRAWLO_REQUEST_CLASSES", "list", [],
+        "CRAWLO_REQUEST_CLASSES",
+        "list",
+        [],
         "Import paths of request classes that may be rebuilt from Redis, besides Scrapy's.",
+    ),
+    # -- Names that Crawlo's users know --------------------------------------------------
+    Setting(
+        "CRAWLO_STRICT",
+        "bool",
+        False,
+        "Whether an option without an equivalent, or a name close to a known one, stops the start.",
+    ),
+    Setting(
+        "REDIS_SENTINEL_URLS",
+        "list",
+        [],
+        "Addresses of Redis Sentinels, host:port. With them REDIS_HOST is not used.",
+    ),
+    Setting(
+        "REDIS_SENTINEL_SERVICE", "str", "mymaster", "Name of the primary among the Sentinels."
+    ),
+    Setting(
+        "REDIS_CLUSTER_NODES",
+        "list",
+        [],
+        "Nodes of a Redis Cluster to start from, host:port. With them REDIS_HOST is not used.",
+    ),
+    Setting(
+        "QUEUE_PERSISTENCE",
+        "bool",
+        True,
+        "False: the last worker to leave removes what is queued and keeps what was seen.",
+    ),
+    Setting(
+        "STATS_PERSISTENCE",
+        "bool",
+        True,
+        "False: the shared stats go when the last worker leaves.",
+    ),
+    Setting("STATS_RESET_ON_START", "bool", False, "Whether a crawl's shared stats start at zero."),
+    Setting(
+        "STATS_DUMP_INTERVAL",
+        "float",
+        None,
+        "How often the crawl's stats are logged.",
+        unit="seconds",
+        minimum=1,
+    ),
+    Setting(
+        "MAX_RUNNING_SPIDERS", "int", 3, "How many spiders `run all` has under way.", minimum=1
+    ),
+    Setting(
+        "BIND_ADDRESS",
+        "str",
+        None,
+        "The server's: address that Redis listens on, for `crawlo-scrapy redis-conf`.",
+    ),
+    Setting(
+        "REQUIREPASS",
+        "str",
+        None,
+        "The server's: its password, for `crawlo-scrapy redis-conf`. A worker without "
+        "REDIS_PASSWORD uses it.",
+    ),
+    Setting(
+        "BLOOM_FILTER_CAPACITY",
+        "int",
+        1_000_000,
+        "URLs that a Bloom filter is made for.",
+        minimum=1,
+    ),
+    Setting(
+        "BLOOM_FILTER_ERROR_RATE",
+        "float",
+        0.001,
+        "Share of new URLs that a full Bloom filter takes for seen.",
+        minimum=0.0,
+    ),
+    Setting("LOG_INCLUDE_NODE_ID", "bool", False, "Whether each log line names its worker."),
+    Setting(
+        "LOG_MAX_BYTES",
+        "int",
+        None,
+        "Size at which LOG_FILE is rotated.",
+        unit="bytes",
+        minimum=0,
+    ),
+    Setting("LOG_BACKUP_COUNT", "int", 5, "How many rotated log files are kept.", minimum=0),
+    Setting("HEALTH_CHECK_ENABLED", "bool", True, "Whether a worker reports on its health."),
+    Setting(
+        "HEALTH_CHECK_INTERVAL",
+        "float",
+        60.0,
+        "How often it does.",
+        unit="seconds",
+        minimum=0.1,
+    ),
+    Setting("PROMETHEUS_METRICS_PORT", "int", 9100, "Port that metrics are served on.", minimum=0),
+    Setting("PROMETHEUS_LABELS", "dict", {}, "Labels of every metric."),
+    # -- MongoDB -------------------------------------------------------------------------
+    Setting("MONGO_URI", "str", "mongodb://127.0.0.1:27017", "Address of MongoDB."),
+    Setting("MONGO_DB", "str", "crawlo_db", "Database that items go to."),
+    Setting(
+        "MONGO_COLLECTION",
+        "any",
+        None,
+        "Collection of the items, or a dict of item class to collection. May hold {spider}, "
+        "{node}, {project} and fields of the item. Not set: the spider's name.",
+    ),
+    Setting("MONGO_BATCH_SIZE", "int", 100, "Items in one write.", unit="items", minimum=1),
+    Setting("MONGO_USE_BATCH", "bool", True, "Whether items are written in batches."),
+    Setting(
+        "MONGO_DEDUPLICATE_MODE",
+        "str",
+        "upsert",
+        "upsert: an item that is there gets the new fields. replace: it becomes the new item. "
+        "ignore: it stays. insert: each item is stored, repeats too.",
+        choices=("upsert", "replace", "ignore", "insert"),
+    ),
+    Setting("MONGO_MAX_POOL_SIZE", "int", 100, "The most connections of one worker.", minimum=1),
+    Setting("MONGO_MIN_POOL_SIZE", "int", 0, "Connections that are kept open.", minimum=0),
+    Setting(
+        "MONGO_CONNECT_TIMEOUT_MS",
+        "int",
+        5000,
+        "How long connecting may take.",
+        unit="milliseconds",
+        minimum=1,
+    ),
+    Setting(
+        "MONGO_SOCKET_TIMEOUT_MS",
+        "int",
+        30_000,
+        "How long one answer may take.",
+        unit="milliseconds",
+        minimum=1,
+    ),
+    Setting("MONGO_EXECUTE_MAX_RETRIES", "int", 3, "How often a write is tried again.", minimum=0),
+    Setting(
+        "MONGO_EXECUTE_RETRY_DELAY",
+        "float",
+        0.5,
+        "Pause before the first new try; it doubles.",
+        unit="seconds",
+        minimum=0,
+    ),
+    # -- MySQL ---------------------------------------------------------------------------
+    Setting("MYSQL_HOST", "str", "localhost", "Host of MySQL or MariaDB."),
+    Setting("MYSQL_PORT", "int", 3306, "Its port.", minimum=1),
+    Setting("MYSQL_USER", "str", "root", "User to log in as."),
+    Setting("MYSQL_PASSWORD", "str", "", "Password of that user."),
+    Setting("MYSQL_DB", "str", "crawlo_db", "Database that items go to."),
+    Setting(
+        "MYSQL_TABLE",
+        "any",
+        None,
+        "Table of the items, or a dict of item class to table. May hold {spider}, {node}, "
+        "{project} and fields of the item. Not set: the spider's name.",
+    ),
+    Setting("MYSQL_BATCH_SIZE", "int", 500, "Items in one statement.", unit="items", minimum=1),
+    Setting(
+        "MYSQL_BATCH_TIMEOUT",
+        "float",
+        90.0,
+        "How long one statement may take.",
+        unit="seconds",
+        minimum=0.1,
+    ),
+    Setting("MYSQL_USE_BATCH", "bool", True, "Whether items are written in batches."),
+    Setting("MYSQL_AUTO_UPDATE", "bool", False, "Whether an item that is there is replaced."),
+    Setting("MYSQL_INSERT_IGNORE", "bool", True, "Whether an item that is there is left as it is."),
+    Setting("MYSQL_UPDATE_COLUMNS", "list", [], "Columns that are updated when an item is there."),
+    Setting(
+        "MYSQL_CHECK_TABLE_EXISTS", "bool", True, "Whether the table is looked for at the start."
+    ),
+    Setting("MYSQL_POOL_MIN", "int", 1, "Connections that are kept open.", minimum=0),
+    Setting("MYSQL_POOL_MAX", "int", 10, "The most connections of one worker.", minimum=1),
+    Setting(
+        "MYSQL_EXECUTE_MAX_RETRIES", "int", 4, "How often a statement is tried again.", minimum=0
+    ),
+    Setting(
+        "MYSQL_EXECUTE_RETRY_DELAY",
+        "float",
+        0.8,
+        "Pause before the first new try; it doubles.",
+        unit="seconds",
+        minimum=0,
+    ),
+    # -- Items ---------------------------------------------------------------------------
+    Setting(
+        "CRAWLO_ITEM_BATCH_SIZE",
+        "int",
+        500,
+        "The most items in one write, for storages without a setting of their own.",
+        unit="items",
+        minimum=1,
+    ),
+    Setting(
+        "CRAWLO_ITEM_BATCH_BYTES",
+        "int",
+        4 * 1024 * 1024,
+        "The most bytes in one write; a larger item goes alone.",
+        unit="bytes",
+        minimum=1,
+    ),
+    Setting(
+        "CRAWLO_ITEM_BATCH_INTERVAL",
+        "float",
+        0.05,
+        "How long an item waits for a running write before another is started beside it. "
+        "While none runs, an item is written at once.",
+        unit="seconds",
+        minimum=0.0,
+    ),
+    Setting(
+        "CRAWLO_ITEM_CONCURRENT_WRITES",
+        "int",
+        2,
+        "The most writes of one pipeline at the same time.",
+        minimum=1,
+    ),
+    Setting(
+        "CRAWLO_ITEM_BUFFER_BYTES",
+        "int",
+        64 * 1024 * 1024,
+        "Bytes of items that may wait for a pipeline's storage. Above it further items wait "
+        "outside, and so do their pages.",
+        unit="bytes",
+        minimum=1,
+    ),
+    Setting(
+        "CRAWLO_ITEM_RETRY_DELAY",
+        "float",
+        0.2,
+        "Pause before a write is tried again while the storage is away; it doubles.",
+        unit="seconds",
+        minimum=0.001,
+    ),
+    Setting(
+        "CRAWLO_ITEM_RETRY_MAX_DELAY",
+        "float",
+        30.0,
+        "The longest such pause.",
+        unit="seconds",
+        minimum=0.001,
+    ),
+    Setting(
+        "CRAWLO_ITEM_FSYNC",
+        "bool",
+        False,
+        "Whether files of items survive a power cut, not only a killed worker.",
+    ),
+    Setting(
+        "CRAWLO_DEAD_ITEMS_FILE",
+        "str",
+        "dead_items/{spider}.jsonl",
+        "File for items that their storage refuses. May hold {spider}, {node}, {project}.",
+    ),
+    Setting(
+        "JSONLINES_FILE",
+        "str",
+        "items/{spider}-{node}.jsonl",
+        "File of JsonLinesPipeline. May hold {spider}, {node}, {project}.",
+    ),
+    Setting(
+        "JSON_FILE",
+        "str",
+        "items/{spider}-{node}.json",
+        "File of JsonPipeline, one object a line. May hold {spider}, {node}, {project}.",
+    ),
+    Setting(
+        "CSV_FILE",
+        "str",
+        "items/{spider}-{node}.csv",
+        "File of CsvPipeline. May hold {spider}, {node}, {project}.",
+    ),
+    Setting("CSV_FIELDNAMES", "list", [], "Columns of CsvPipeline. Not set: the first item's."),
+    Setting("CSV_DELIMITER", "str", ",", "What stands between two values."),
+    Setting("CSV_QUOTECHAR", "str", '"', "What stands around values that need it."),
+    Setting("CSV_INCLUDE_HEADERS", "bool", True, "Whether the file starts with its columns."),
+    Setting("MONGO_DATABASE", "str", None, "Database that items go to. Not set: MONGO_DB."),
+    Setting(
+        "MONGO_UPSERT_KEY",
+        "list",
+        [],
+        "Fields by which an item is known again; they get a unique index. Not set: its _id, "
+        "else a fingerprint of all fields.",
+    ),
+    Setting(
+        "MONGO_WRITE_CONCERN",
+        "dict",
+        {},
+        'Write concern, like {"w": "majority", "j": True}. Not set: that of MONGO_URI.',
+    ),
+    Setting(
+        "MYSQL_UNIQUE_KEY",
+        "list",
+        [],
+        "Fields that the column item_fingerprint is made from. Not set: all fields.",
+    ),
+    Setting(
+        "MYSQL_CREATE_TABLE",
+        "bool",
+        False,
+        "Whether a missing table is made from the fields of the first item.",
     ),
 ]
 
@@ -188,6 +542,8 @@ def _parse(kind: str, value: Any) -> Any:
         if isinstance(value, str):
             value = json.loads(value)
         return dict(value)
+    if kind == "any":
+        return value
     return str(value)
 
 

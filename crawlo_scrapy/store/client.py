@@ -44,6 +44,30 @@ class Address:
         return f"{parts.hostname or 'localhost'}{port}{parts.path if parts.path != '/' else ''}"
 
 
+def client_options(address: Address, name: str) -> dict[str, Any]:
+    """Return what every client is made with, except how it retries."""
+    return {
+        "db": address.db,
+        "username": address.username,
+        "password": address.password,
+        "max_connections": address.max_connections,
+        "socket_timeout": address.timeout,
+        "socket_connect_timeout": address.timeout,
+        "protocol": 2,
+        "client_name": "".join(c if c.isalnum() or c in "-_." else "_" for c in name) or None,
+        **address.options,
+    }
+
+
+def invalid_url() -> StoreRefused:
+    """Return the error for a URL that does not parse."""
+    return StoreRefused(
+        "REDIS_URL is not a valid Redis URL: it must look like "
+        "redis://user:password@host:6379/0, rediss://… or unix:///path; "
+        "special characters in the password must be percent-encoded."
+    )
+
+
 class Client:
     """A Redis client and the address to name in messages."""
 
@@ -58,31 +82,16 @@ class Client:
         Retries are the caller's: a reconnect that nobody notices would hide that the server
         lost what it had confirmed. Raises `StoreRefused` for a URL that does not parse.
         """
-        options: dict[str, Any] = {
-            "db": address.db,
-            "username": address.username,
-            "password": address.password,
-            "max_connections": address.max_connections,
-            "socket_timeout": address.timeout,
-            "socket_connect_timeout": address.timeout,
-            "protocol": 2,
-            "retry": Retry(NoBackoff(), 0),
-            "client_name": "".join(c if c.isalnum() or c in "-_." else "_" for c in name) or None,
-            **address.options,
-        }
+        options = client_options(address, name) | {"retry": Retry(NoBackoff(), 0)}
         if address.url is None:
             client = redis.asyncio.Redis(host=address.host, port=address.port, **options)
             return cls(client, str(address))
         try:
             client = redis.asyncio.Redis.from_url(address.url, **options)
             return cls(client, str(address))
-        except ValueError as exc:
+        except ValueError:
             # The text of the error may hold the URL, and so a password.
-            raise StoreRefused(
-                "REDIS_URL is not a valid Redis URL: it must look like "
-                "redis://user:password@host:6379/0, rediss://… or unix:///path; "
-                "special characters in the password must be percent-encoded."
-            ) from exc.__class__("(not shown)")
+            raise invalid_url() from None
 
     async def check_server(self) -> str:
         """Return name and version of the server. Raises `StoreRefused` when it is too old."""

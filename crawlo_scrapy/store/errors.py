@@ -18,7 +18,11 @@ class StoreRefused(StoreError):
 
 
 class CrawlLost(StoreError):
-    """The crawl that this worker was in is no longer in Redis."""
+    """The crawl that this worker was in is over, or no longer in Redis: `reason` says which."""
+
+    def __init__(self, message: str, reason: str) -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 #: First words of error replies that pass by themselves.

@@ -110,6 +110,13 @@ class Workers:
         )  # fmt: skip
         return bool((await run(self.client, call))[0])
 
+    async def living(self, timeout: float) -> list[str]:
+        """Return the ids of those who have been heard of in the last *timeout* seconds."""
+        seconds, micros = await self.client.call("time")
+        oldest = int(seconds) * 1000 + int(micros) // 1000 - round(timeout * 1000)
+        members = await self.client.call("zrangebyscore", self.keys.workers, oldest, "+inf")
+        return [member.decode() for member in members]
+
     async def alive(self) -> list[str]:
         """Return the ids in the registry, whoever may have died since."""
         members = await self.client.call("zrange", self.keys.workers, 0, -1)

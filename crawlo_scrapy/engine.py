@@ -1,0 +1,111 @@
+"""The only file that touches what Scrapy's engine does not document.
+
+Written against Scrapy 2.13 to 2.19. What is used is verified when a spider opens; a Scrapy that
+is built differently is refused rather than trusted with somebody's requests.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import scrapy
+from scrapy.utils.reactor import is_asyncio_reactor_installed
+
+from crawlo_scrapy.store.errors import StoreError
+
+if TYPE_CHECKING:
+    from scrapy import Request
+    from scrapy.crawler import Crawler
+
+
+class UnknownEngine(StoreError):
+    """This Scrapy's engine is not built as we need it."""
+
+
+class WrongReactor(StoreError):
+    """The crawl does not run on asyncio."""
+
+
+def require_asyncio() -> None:
+    """Raise `WrongReactor` unless there is an asyncio event loop to run the exchange on."""
+    try:
+        from scrapy.utils.asyncio import is_asyncio_available
+    except ImportError:  # Scrapy 2.13
+        is_asyncio_available = is_asyncio_reactor_installed
+    if not is_asyncio_available():
+        raise WrongReactor(
+            "crawlo_scrapy needs the asyncio reactor. Set TWISTED_REACTOR = "
+            "'twisted.internet.asyncioreactor.AsyncioSelectorReactor' in settings.py (it is "
+            "Scrapy's default), and do not install another reactor before the crawl starts."
+        )
+
+
+class Engine:
+    """The engine of one crawler. Raises `UnknownEngine` when it is not what we know."""
+
+    def __init__(self, crawler: Crawler) -> None:
+        self._crawler = crawler
+        self._engine: Any = crawler.engine
+        self._slot: Any = getattr(self._engine, "_slot", None)
+        self._check()
+
+    def _check(self) -> None:
+        slot, engine = self._slot, self._engine
+        known = (
+            isinstance(getattr(slot, "inprogress", None), set)
+            and callable(getattr(getattr(slot, "nextcall", None), "schedule", None))
+            and hasattr(engine, "scraper")
+            and callable(getattr(engine, "needs_backout", None))
+            and (hasattr(engine, "close_spider_async") or hasattr(engine, "close_spider"))
+        )
+        if not known:
+            raise UnknownEngine(
+                f"crawlo_scrapy does not know the engine of Scrapy {scrapy.__version__} "
+                f"({type(engine).__module__}.{type(engine).__qualname__}): it cannot tell when a "
+                "request is done, and would lose pages. Use Scrapy 2.13 to 2.19, or a newer "
+                "version of crawlo_scrapy, and do not replace the engine."
+            )
+
+    def has(self, request: Request) -> bool:
+        """Whether *request* is between its hand-out and the end of its callback and items.
+
+        The second test covers `engine.download_async(response.request)` inside a callback,
+        which takes the request out of the first set too early.
+        """
+        if request in self._slot.inprogress:
+            return True
+        scraper_slot = self._engine.scraper.slot
+        return scraper_slot is not None and request in scraper_slot.active
+
+    def wake(self) -> None:
+        """Make the engine ask for requests now, and not at its next turn in five seconds."""
+        if self._slot.closing is None:
+            self._slot.nextcall.schedule()
+
+    @property
+    def closing(self) -> bool:
+        return self._slot.closing is not None
+
+    def close(self, reason: str) -> None:
+        """Close the spider, as if a component had asked for it."""
+        if self._engine.spider is None or self.closing:
+            return
+        if hasattr(self._engine, "close_spider_async"):
+            self._closing = asyncio.ensure_future(self._engine.close_spider_async(reason=reason))
+        else:
+            self._engine.close_spider(self._engine.spider, reason)
+
+
+def scheduler_of(crawler: Crawler) -> Any:
+    """Return the scheduler that the engine of *crawler* uses, or None before it has one."""
+    slot = getattr(crawler.engine, "_slot", None)
+    return getattr(slot, "scheduler", None)
+
+
+def fail_command(crawler: Crawler) -> None:
+    """Make `scrapy crawl` exit with status 1 although the spider was closed in good order.
+
+    The command reports failure when a crawler ends without a spider.
+    """
+    crawler.spider = None

@@ -1,0 +1,359 @@
+"""Scrapy's scheduler over the shared frontier."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import socket
+from collections.abc import AsyncIterator, Awaitable
+from typing import TYPE_CHECKING, Any
+
+import scrapy
+from scrapy import signals
+from scrapy.core.scheduler import BaseScheduler
+from scrapy.exceptions import DontCloseSpider
+from scrapy.utils.httpobj import urlparse_cached
+from scrapy.utils.misc import build_from_crawler, load_object
+from twisted.internet.defer import Deferred
+
+from crawlo_scrapy import __version__, connection
+from crawlo_scrapy import settings as ours
+from crawlo_scrapy.dupefilter import RedisDupeFilter
+from crawlo_scrapy.engine import Engine, fail_command, require_asyncio
+from crawlo_scrapy.exchange import Exchange
+from crawlo_scrapy.membership import Registration, Terms
+from crawlo_scrapy.seeding import Seeding
+from crawlo_scrapy.serializer import RequestSerializer
+from crawlo_scrapy.settings import SettingError
+from crawlo_scrapy.store.client import Client
+from crawlo_scrapy.store.errors import CrawlLost, StoreError
+from crawlo_scrapy.store.frontier import Frontier, Push
+from crawlo_scrapy.store.keys import clean
+from crawlo_scrapy.store.seen import split
+from crawlo_scrapy.values import CannotEncode
+
+if TYPE_CHECKING:
+    from scrapy import Request, Spider
+    from scrapy.crawler import Crawler
+    from typing_extensions import Self
+
+logger = logging.getLogger(__name__)
+
+
+class RedisScheduler(BaseScheduler):
+    """A scheduler whose queue all workers of a crawl share.
+
+    Nothing that Scrapy calls while it crawls waits for Redis: see `Exchange`.
+    """
+
+    #: Whether this process has had a scheduler before; see `_age`.
+    _had_one = False
+
+    def __init__(self, crawler: Crawler) -> None:
+        self._crawler = crawler
+        self._stats: Any = crawler.stats
+        self._age = 0.0 if RedisScheduler._had_one else connection.process_age()
+        RedisScheduler._had_one = True
+        self._dupefilter: Any = build_from_crawler(
+            load_object(crawler.settings["DUPEFILTER_CLASS"]), crawler
+        )
+        self._shared_filter = isinstance(self._dupefilter, RedisDupeFilter)
+        self._filter: RedisDupeFilter = (
+            self._dupefilter if self._shared_filter else RedisDupeFilter(crawler)
+        )
+        self._told: set[str] = set()
+        self._close_reason: str | None = None
+        self._failed = False
+        self._exchange: Exchange | None = None
+        self._client: Client | None = None
+
+    @classmethod
+    def from_crawler(cls, crawler: Crawler) -> Self:
+        return cls(crawler)
+
+    # Opening.
+
+    def open(self, spider: Spider) -> Deferred[None] | None:
+        """Join the crawl. A user's mistake closes the spider with one line in the log."""
+        try:
+            require_asyncio()
+        except StoreError as exc:
+            self._refuse(exc, "wrong_reactor")
+            self._crawler.signals.connect(self._on_idle, signals.spider_idle)
+            return None
+        return _deferred(self._open(spider))
+
+    async def _open(self, spider: Spider) -> None:
+        self._crawler.signals.connect(self._on_idle, signals.spider_idle)
+        self._engine = Engine(self._crawler)
+        try:
+            await self._join(spider)
+        except SettingError as exc:
+            self._refuse(exc, "invalid_setting")
+        except StoreError as exc:
+            self._refuse(exc, "redis_unavailable")
+        if (opened := self._dupefilter.open()) is not None:
+            await opened
+
+    async def _join(self, spider: Spider) -> None:
+        settings = self._crawler.settings
+        address = connection.address(settings)
+        keys = connection.keys(settings, spider.name)
+        node = connection.node_id(settings)
+        self._client = Client.connect(address, node)
+        server = await self._client.check_server()
+        order = ours.get(settings, "CRAWLO_QUEUE_ORDER")
+        frontier = Frontier(self._client, keys, order=order)
+        registration = Registration(
+            self._client, address, keys, frontier, node,
+            _worker_record(self._crawler, node), _terms(settings), self._stats,
+        )  # fmt: skip
+        self._seeding = Seeding(
+            self._crawler, ours.get(settings, "CRAWLO_ROLE"), ours.get(settings, "CRAWLO_SEEDING")
+        )
+        exchange = self._make_exchange(spider, frontier, registration)
+        self._registration = registration
+        if not await registration.join(self._age):
+            self._close_reason = "finished"
+            logger.info(
+                "The crawl %s is finished; this worker has nothing to do. %s",
+                keys.name,
+                "Give another CRAWLO_CRAWL_ID to crawl again."
+                if ours.get(settings, "CRAWLO_CRAWL_ID")
+                else "Start it again to crawl again.",
+            )
+            return
+        logger.info(
+            "Joined the crawl %s as %s (run %d) on %s at %s",
+            keys.name, node, registration.member.run, server, address,
+        )  # fmt: skip
+        registration.on_beat = exchange.wake
+        self._exchange = exchange
+        exchange.start()
+
+    def _make_exchange(
+        self, spider: Spider, frontier: Frontier, registration: Registration
+    ) -> Exchange:
+        settings = self._crawler.settings
+        concurrency = settings.getint("CONCURRENT_REQUESTS")
+        self._serializer = RequestSerializer(
+            spider,
+            [load_object(path) for path in ours.get(settings, "CRAWLO_REQUEST_CLASSES")],
+            ours.get(settings, "CRAWLO_SIGNING_KEY"),
+        )
+        return Exchange(
+            frontier,
+            registration,
+            self._seeding,
+            self._serializer,
+            self._engine,
+            self._stats,
+            prefetch=ours.get(settings, "CRAWLO_PREFETCH") or 4 * concurrency,
+            low_water=concurrency,
+            outbox_limit=ours.get(settings, "CRAWLO_OUTBOX_LIMIT"),
+            interval=ours.get(settings, "CRAWLO_EXCHANGE_INTERVAL"),
+            on_duplicate=self._on_duplicate,
+            on_rollback=self._on_rollback,
+            on_lost=self._on_lost,
+        )
+
+    def _refuse(self, exc: Exception, reason: str) -> None:
+        logger.error("Cannot take part in the crawl: %s", exc)
+        self._close_reason = reason
+        self._failed = True
+        self._crawler.signals.connect(self._fail, signals.engine_stopped)
+
+    def _fail(self) -> None:
+        fail_command(self._crawler)
+
+    # What the engine calls while it crawls: memory only.
+
+    def enqueue_request(self, request: Request) -> bool:
+        """Take a request in; False when it is a duplicate or cannot be taken."""
+        exchange = self._exchange
+        if exchange is None:
+            return False
+        try:
+            return self._enqueue(request, exchange)
+        except Exception as exc:
+            # Fingerprinters are the project's own; an error must not hang the engine.
+            logger.exception("Cannot queue %s; kept as a dead letter", request)
+            self._stats.inc_value("crawlo/enqueue_errors")
+            exchange.bury(self._bare_push(request), "fingerprint", f"{type(exc).__name__}: {exc}")
+            return False
+
+    def _enqueue(self, request: Request, exchange: Exchange) -> bool:
+        wanted = request.dont_filter
+        if not self._shared_filter and not wanted:
+            if self._dupefilter.request_seen(request):
+                self._dupefilter.log(request, self._crawler.spider)
+                return False
+            wanted = True
+        key = self._filter.local_key(request)
+        if not wanted and self._filter.knows(key):
+            self._dupefilter.log(request, self._crawler.spider)
+            return False
+        prefix, member = split(self._filter.fingerprint(request))
+        mode = self._seeding.mode_of(request, member) or ("n" if wanted else "f")
+        try:
+            payload = self._serializer.encode(request)
+        except CannotEncode as exc:
+            self._keep_local(request, exc, prefix, member, wanted)
+        else:
+            slot, priority = slot_of(request), request.priority
+            exchange.offer(Push(mode, prefix, member, slot, priority, payload), request)
+            self._stats.inc_value("scheduler/enqueued/redis")
+        self._filter.remember(key)
+        self._stats.inc_value("scheduler/enqueued")
+        return True
+
+    def _keep_local(
+        self, request: Request, exc: CannotEncode, prefix: int, member: int, wanted: bool
+    ) -> None:
+        assert self._exchange is not None
+        kind = str(exc)
+        if kind not in self._told:
+            self._told.add(kind)
+            logger.warning(
+                "Request %s cannot leave this worker: %s. It is crawled from this worker's "
+                "memory (no more such requests will be shown; see scheduler/unserializable)",
+                request, exc,
+            )  # fmt: skip
+        push = None if wanted else Push("c", prefix, member, "", 0, b"")
+        self._exchange.offer_local(push, request)
+        self._stats.inc_value("scheduler/unserializable")
+        self._stats.inc_value("scheduler/enqueued/memory")
+
+    def _bare_push(self, request: Request) -> Push:
+        try:
+            payload = self._serializer.encode(request)
+        except CannotEncode:
+            payload = self._serializer.encode(request.__class__(request.url))
+        return Push("n", 0, 0, slot_of(request), request.priority, payload)
+
+    def next_request(self) -> Request | None:
+        """Hand out a request that this worker has leased, or None."""
+        exchange = self._exchange
+        if self._close_reason is not None:
+            self._engine_close(self._close_reason)
+            return None
+        if exchange is None:
+            return None
+        request = exchange.take()
+        if request is not None:
+            self._stats.inc_value("scheduler/dequeued")
+            self._stats.inc_value("scheduler/dequeued/redis")
+        return request
+
+    def has_pending_requests(self) -> bool:
+        """Whether this worker has, or Redis lately had, requests."""
+        if self._close_reason is not None:
+            return True  # closed by us, with our reason
+        return self._exchange is not None and self._exchange.pending
+
+    def __len__(self) -> int:
+        return int(self.has_pending_requests())
+
+    def _engine_close(self, reason: str) -> None:
+        Engine(self._crawler).close(reason)
+
+    def _on_idle(self) -> None:
+        if self._exchange is None or not self._exchange.finished:
+            raise DontCloseSpider
+
+    # What the exchange reports.
+
+    def _on_duplicate(self, request: Request) -> None:
+        self._dupefilter.log(request, self._crawler.spider)
+        self._crawler.signals.send_catch_log(
+            signals.request_dropped, request=request, spider=self._crawler.spider
+        )
+
+    def _on_rollback(self) -> None:
+        self._filter.forget_all()
+        self._seeding.interrupted()
+
+    def _on_lost(self, exc: CrawlLost) -> None:
+        if exc.reason == "finished":
+            logger.info("%s", exc)
+        else:
+            logger.error("%s", exc)
+            self._crawler.signals.connect(self._fail, signals.engine_stopped)
+        self._registration.stop_heartbeat()
+        self._engine_close(exc.reason)
+
+    async def seed(self, start: AsyncIterator[Any]) -> AsyncIterator[Any]:
+        """Yield what the spider's `start()` yields, if it is for this worker to seed."""
+        if self._exchange is None:
+            return
+        async with contextlib.aclosing(self._seeding.stream(start, self._exchange)) as stream:  # type: ignore[type-var]
+            async for item in stream:
+                yield item
+
+    # Closing.
+
+    def close(self, reason: str) -> Deferred[None] | None:
+        """Flush, ack what is done, give back what was not started, leave the registry."""
+        if self._client is None:
+            return None
+        return _deferred(self._close(reason))
+
+    async def _close(self, reason: str) -> None:
+        assert self._client is not None
+        try:
+            if self._exchange is not None:
+                await self._leave(self._exchange, reason)
+        finally:
+            await self._client.close()
+            if (closed := self._dupefilter.close(reason)) is not None:
+                await closed
+
+    async def _leave(self, exchange: Exchange, reason: str) -> None:
+        flushed = await exchange.close()
+        self._registration.stop_heartbeat()
+        if not flushed:
+            logger.warning(
+                "Could not tell Redis that this worker leaves. Nothing is lost: once it counts "
+                "as dead, others take over what it held, and some pages are crawled again."
+            )
+            return
+        try:
+            await self._registration.leave(reason)
+        except StoreError as exc:
+            logger.warning("Could not leave the registry: %s", exc)
+
+
+def slot_of(request: Request) -> str:
+    """Return the slot that politeness counts *request* by: as Scrapy's downloader does."""
+    slot = request.meta.get("download_slot")
+    return clean(str(slot) if slot else urlparse_cached(request).hostname or "")
+
+
+def _deferred(awaitable: Awaitable[None]) -> Deferred[None]:
+    return Deferred.fromFuture(asyncio.ensure_future(awaitable))
+
+
+def _terms(settings: Any) -> Terms:
+    return Terms(
+        heartbeat_interval=ours.get(settings, "CRAWLO_HEARTBEAT_INTERVAL"),
+        timeout=ours.get(settings, "CRAWLO_WORKER_TIMEOUT"),
+        max_attempts=ours.get(settings, "CRAWLO_MAX_ATTEMPTS"),
+        named=bool(ours.get(settings, "CRAWLO_CRAWL_ID")),
+        seeding=ours.get(settings, "CRAWLO_SEEDING"),
+        persist=ours.get(settings, "SCHEDULER_PERSIST"),
+        flush=ours.get(settings, "SCHEDULER_FLUSH_ON_START"),
+    )
+
+
+def _worker_record(crawler: Crawler, node: str) -> dict[str, str | int]:
+    return {
+        "node": node,
+        "host": socket.gethostname(),
+        "pid": os.getpid(),
+        "role": ours.get(crawler.settings, "CRAWLO_ROLE"),
+        "concurrency": crawler.settings.getint("CONCURRENT_REQUESTS"),
+        "version": __version__,
+        "scrapy": scrapy.__version__,
+    }

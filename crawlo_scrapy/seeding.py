@@ -1,0 +1,125 @@
+"""Seeding: start requests enter the crawl once, however many workers start together.
+
+One worker at a time holds the right to iterate the spider's `start()`. If it dies, another
+takes over from the beginning, and what is queued already is not queued again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
+
+from scrapy import Request, signals
+from scrapy.exceptions import CloseSpider
+
+if TYPE_CHECKING:
+    from scrapy.crawler import Crawler
+
+    from crawlo_scrapy.exchange import Exchange
+    from crawlo_scrapy.membership import Registration
+
+logger = logging.getLogger(__name__)
+
+
+class Seeding:
+    """The seeding of one worker.
+
+    *role* is ``auto``, ``control`` or ``worker`` (which never seeds); *mode* is ``once`` or
+    ``every`` (each worker has start requests of its own).
+    """
+
+    def __init__(self, crawler: Crawler, role: str, mode: str) -> None:
+        self._role = role
+        self._every = mode == "every"
+        self._wanted = False
+        self._granted = self._every
+        self._over = False
+        self._decided = asyncio.Event()
+        self._outcome: str | None = None
+        self._reach = 0
+        self._items = 0
+        self._requests: WeakSet[Request] = WeakSet()
+        self._copies: Counter[int] = Counter()
+        for signal in (signals.item_scraped, signals.item_dropped, signals.item_error):
+            crawler.signals.connect(self._item_through, signal)
+
+    def mode_of(self, request: Request, member: int) -> str:
+        """Return the push mode for *request*, whose fingerprint is *member*, or "" for usual.
+
+        A start request that is not filtered is queued once all the same, whoever sends it;
+        its number tells it from an equal one in the same `start()`.
+        """
+        if request not in self._requests or self._every or not request.dont_filter:
+            return ""
+        self._requests.discard(request)
+        self._copies[member] += 1
+        return f"s{self._copies[member]}"
+
+    async def stream(self, start: AsyncIterator[Any], exchange: Exchange) -> AsyncIterator[Any]:
+        """Yield what `start()` yields, while this worker holds the right to seed."""
+        if self._role == "worker" and not self._every:
+            return
+        outcome = ""
+        try:
+            if not await self._right(exchange):
+                return
+            async for item in start:
+                await exchange.wait_for_room()
+                if not await self._right(exchange):
+                    return
+                if isinstance(item, Request):
+                    self._requests.add(item)
+                else:
+                    self._items += 1
+                yield item
+            outcome = "done"
+        except CloseSpider:
+            raise
+        except Exception:
+            outcome = "failed"
+            raise
+        finally:
+            # Also when the engine stops iterating: then others take over.
+            self._reach = exchange.offered
+            self._outcome = outcome
+            exchange.wake()
+
+    async def _right(self, exchange: Exchange) -> bool:
+        while not self._granted and not self._over:
+            self._wanted = True
+            self._decided.clear()
+            exchange.wake()
+            await self._decided.wait()
+        return self._granted
+
+    async def step(self, exchange: Exchange, registration: Registration) -> None:
+        """Ask for the right, or settle it, when it is time."""
+        if self._wanted:
+            answer = await registration.claim_seeding()
+            self._granted, self._over = answer == "yours", answer == "done"
+            if answer != "theirs":
+                self._wanted = False
+                self._decided.set()
+        if self._outcome is not None and self._granted and exchange.pushed >= self._reach:
+            if self._items and self._outcome:
+                return  # an item of start() is still in the pipelines
+            await registration.settle_seeding(self._outcome)
+            if self._outcome == "failed":
+                logger.error(
+                    "start() failed, so that some start requests may be missing. The crawl goes "
+                    "on with what it has; start it again when it has ended."
+                )
+            self._outcome = None
+
+    def interrupted(self) -> None:
+        """This worker was given up: it may go on only if nobody has taken over."""
+        if not self._every:
+            self._granted = False
+
+    def _item_through(self, response: Any) -> None:
+        if response is None and self._items:
+            self._items -= 1

@@ -1,0 +1,230 @@
+"""Request <-> bytes.
+
+A request is a msgpack map of the fields that are not at their default, keyed by one letter:
+URL as text, callbacks by name. With CRAWLO_SIGNING_KEY set, what msgpack cannot carry is
+pickled and signed (HMAC-SHA256); without it, no pickle is ever read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import inspect
+import pickle
+import sys
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from scrapy import Spider
+from scrapy.http import FormRequest, JsonRequest, Request, XmlRpcRequest
+
+from crawlo_scrapy.values import CannotDecode, CannotEncode, Codec
+
+#: First byte of a pickled payload; a msgpack map never begins with it.
+_PICKLE_MARK = b"P"
+_HMAC_SIZE = 32
+
+_BUILT_IN_CLASSES: tuple[type[Request], ...] = (Request, FormRequest, JsonRequest, XmlRpcRequest)
+
+#: What Request.to_dict() gives that we carry under a letter of our own.
+_FIELDS = {"url", "callback", "errback", "headers", "method", "body", "cookies", "meta",
+           "cb_kwargs", "flags", "priority", "encoding", "dont_filter"}  # fmt: skip
+
+
+class NoSuchCallback(CannotDecode):
+    """The spider has no such callback."""
+
+    reason = "callback"
+
+
+class RequestSerializer:
+    """Turns the requests of one spider into bytes and back.
+
+    *extra_classes* are request classes that may be rebuilt besides Scrapy's own and those that
+    are defined in the spider's own package.
+    """
+
+    def __init__(
+        self,
+        spider: Spider,
+        extra_classes: Iterable[type[Request]] = (),
+        signing_key: str | None = None,
+    ) -> None:
+        self._spider = spider
+        self._codec = Codec(self._encode_plain, self._decode_plain)
+        self._classes = {_path(cls): cls for cls in (*_BUILT_IN_CLASSES, *extra_classes)}
+        self._key = signing_key.encode() if signing_key else None
+        self._names: dict[Any, str] = {}
+        self._callbacks: dict[str, Callable[..., Any]] = {}
+
+    def encode(self, request: Request) -> bytes:
+        """Return *request* as bytes. Raises `CannotEncode`, which says what stands in the way."""
+        try:
+            return self._encode_plain(request)
+        except CannotEncode:
+            if self._key is None:
+                raise
+            return self._encode_signed(request)
+
+    def decode(self, payload: bytes) -> Request:
+        """Return the request in *payload*. Raises `CannotDecode` or `NoSuchCallback`."""
+        if payload.startswith(_PICKLE_MARK):
+            return self._decode_signed(payload)
+        return self._decode_plain(payload)
+
+    def _encode_plain(self, request: Request) -> bytes:
+        fields: dict[str, Any] = {"u": request.url}
+        if type(request) is not Request:
+            fields.update(self._class_fields(request))
+        if request.callback is not None:
+            fields["c"] = self._name_of(request.callback)
+        if request.errback is not None:
+            fields["e"] = self._name_of(request.errback)
+        if request.method != "GET":
+            fields["m"] = request.method
+        if request.body:
+            fields["b"] = request.body
+        if request.headers:
+            fields["h"] = [(k, v) for k, values in request.headers.items() for v in values]
+            fields["h"] = [part for pair in fields["h"] for part in pair]
+        if request.cookies:
+            fields["k"] = request.cookies
+        if request._meta:
+            fields["a"] = request._meta
+        if request._cb_kwargs:
+            fields["g"] = request._cb_kwargs
+        if request.flags:
+            fields["f"] = list(request.flags)
+        if request.priority:
+            fields["p"] = request.priority
+        if request.encoding != "utf-8":
+            fields["n"] = request.encoding
+        if request.dont_filter:
+            fields["d"] = True
+        return self._codec.encode(fields)
+
+    def _decode_plain(self, payload: bytes) -> Request:
+        fields = self._codec.decode(payload)
+        if not isinstance(fields, dict) or not isinstance(fields.get("u"), str):
+            raise CannotDecode("not a request: it has no URL")
+        cls = Request if "t" not in fields else self._class(fields["t"])
+        flat = fields.get("h")
+        kwargs: dict[str, Any] = dict(fields.get("x") or ())
+        try:
+            if flat:
+                kwargs["headers"] = _unflatten(flat)
+            return cls(
+                url=fields["u"],
+                callback=self._callback(fields.get("c")),
+                errback=self._callback(fields.get("e")),
+                method=fields.get("m", "GET"),
+                body=fields.get("b"),
+                cookies=fields.get("k"),
+                meta=fields.get("a"),
+                cb_kwargs=fields.get("g"),
+                flags=fields.get("f"),
+                priority=fields.get("p", 0),
+                encoding=fields.get("n", "utf-8"),
+                dont_filter=fields.get("d", False),
+                **kwargs,
+            )
+        except CannotDecode:
+            raise
+        except Exception as exc:
+            # Whatever a request class makes of foreign data, it must not stop the crawl.
+            raise CannotDecode(f"{cls.__name__} refuses the payload: {exc}") from exc
+
+    def _class_fields(self, request: Request) -> dict[str, Any]:
+        path = _path(type(request))
+        if self._find_class(path) is not type(request):
+            raise CannotEncode(f"a request of the class {path}: name it in CRAWLO_REQUEST_CLASSES")
+        extra = {k: getattr(request, k) for k in request.attributes if k not in _FIELDS}
+        return {"t": path, "x": extra} if extra else {"t": path}
+
+    def _class(self, path: str) -> type[Request]:
+        cls = self._find_class(path) if isinstance(path, str) else None
+        if cls is None:
+            raise CannotDecode(f"request class {path} is not in CRAWLO_REQUEST_CLASSES")
+        return cls
+
+    def _find_class(self, path: str) -> type[Request] | None:
+        """Return an allowed class: listed, or imported and of the spider's own package."""
+        if path not in self._classes:
+            module, _, name = path.rpartition(".")
+            if module.split(".")[0] != type(self._spider).__module__.split(".")[0]:
+                return None
+            cls = vars(sys.modules.get(module, sys)).get(name)
+            if not (isinstance(cls, type) and issubclass(cls, Request)):
+                return None
+            self._classes[path] = cls
+        return self._classes[path]
+
+    def _name_of(self, callback: Any) -> str:
+        func = getattr(callback, "__func__", None)
+        if func is None or getattr(callback, "__self__", None) is not self._spider:
+            if isinstance(callback, str):
+                return callback
+            raise CannotEncode(f"callback {callback!r} is not a method of the spider")
+        if func not in self._names:
+            self._names[func] = self._find_name(func)
+        return self._names[func]
+
+    def _find_name(self, func: Any) -> str:
+        # A decorated or private method may go by another name than its own.
+        for name in (func.__name__, *dir(type(self._spider))):
+            found = inspect.getattr_static(self._spider, name, None)
+            if getattr(found, "__func__", found) is func and self._is_callback(name):
+                return str(name)
+        raise CannotEncode(f"callback {func.__qualname__} is not a method of the spider")
+
+    def _callback(self, name: Any) -> Callable[..., Any] | None:
+        if name is None:
+            return None
+        if name not in self._callbacks:
+            if not isinstance(name, str) or not self._is_callback(name):
+                raise NoSuchCallback(
+                    f"spider {self._spider.name!r} has no callback {name!r}; "
+                    "was it renamed while requests were queued?"
+                )
+            self._callbacks[name] = getattr(self._spider, name)
+        return self._callbacks[name]
+
+    def _is_callback(self, name: str) -> bool:
+        """Only methods that the spider adds to `scrapy.Spider` are callbacks, and `parse`."""
+        if name.startswith("__") or (hasattr(Spider, name) and name not in ("parse", "_parse")):
+            return False
+        return inspect.isfunction(inspect.getattr_static(self._spider, name, None))
+
+    def _encode_signed(self, request: Request) -> bytes:
+        assert self._key is not None
+        try:
+            body = pickle.dumps(request.to_dict(spider=self._spider), protocol=4)
+        except Exception as exc:
+            # Objects raise what they like when they are pickled.
+            raise CannotEncode(f"neither msgpack nor pickle can carry it ({exc})") from None
+        return _PICKLE_MARK + hmac.digest(self._key, body, hashlib.sha256) + body
+
+    def _decode_signed(self, payload: bytes) -> Request:
+        from scrapy.utils.request import request_from_dict
+
+        mac, body = payload[1 : 1 + _HMAC_SIZE], payload[1 + _HMAC_SIZE :]
+        if self._key is None:
+            raise CannotDecode("a pickled payload, and CRAWLO_SIGNING_KEY is not set")
+        if not hmac.compare_digest(mac, hmac.digest(self._key, body, hashlib.sha256)):
+            raise CannotDecode("a pickled payload whose signature does not fit CRAWLO_SIGNING_KEY")
+        try:
+            return request_from_dict(pickle.loads(body), spider=self._spider)
+        except Exception as exc:
+            # Unpickling runs the constructors of the project's own classes.
+            raise CannotDecode(f"a signed payload that does not load: {exc}") from exc
+
+
+def _path(cls: type) -> str:
+    return f"{cls.__module__}.{cls.__name__}"
+
+
+def _unflatten(flat: list[bytes]) -> dict[bytes, list[bytes]]:
+    headers: dict[bytes, list[bytes]] = {}
+    for key, value in zip(flat[::2], flat[1::2], strict=True):
+        headers.setdefault(key, []).append(value)
+    return headers
