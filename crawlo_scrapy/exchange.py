@@ -118,6 +118,9 @@ class Exchange:
         self._burials: list[tuple[str, str, str, Push | None]] = []
         self._local = 0
         self._offered = self._pushed = self._arrivals = 0
+        # Size of the batch that was sent and not confirmed: Redis may have it, so it must be
+        # sent again as it was. What came since would be taken for a part of it, and lost.
+        self._unconfirmed = 0
 
         self._queued = 0
         self._idle_pause = IDLE_PAUSE[0]
@@ -159,7 +162,11 @@ class Exchange:
 
     def take(self) -> Request | None:
         """Hand out the next request, or None."""
-        if not self._inbox or self._closing or self.outbox_full:
+        if not self._inbox or self._closing:
+            return None
+        if self.outbox_full:
+            self._room.clear()  # so that the engine is woken once there is room
+            self._wake.set()
             return None
         handout = heappop(self._inbox)[2]
         self._handouts.append(handout)
@@ -197,6 +204,11 @@ class Exchange:
         """How many of them are in Redis."""
         return self._pushed
 
+    @property
+    def local(self) -> int:
+        """How many requests are left that only this worker knows."""
+        return self._local
+
     # The task.
 
     def start(self) -> None:
@@ -227,6 +239,8 @@ class Exchange:
         self._wake.clear()
 
     def _pause(self) -> float:
+        if len(self._outbox) >= PUSH_BATCH:
+            return 0.0
         if self._queued and (self._inbox or self._handouts or self._outbox):
             return self._interval
         if self._outbox:
@@ -249,7 +263,9 @@ class Exchange:
         self._collect_done()
         member = self._registration.member
         await self._release_waiting(member)
-        batch = [self._outbox[i] for i in range(min(len(self._outbox), PUSH_BATCH))]
+        await self._bury_waiting()  # children that cannot be queued come before parents too
+        size = self._unconfirmed or min(len(self._outbox), PUSH_BATCH)
+        batch = [self._outbox[i] for i in range(size)]
         reach = self._pushed + len(batch)
         acks: list[str] = []
         for needs, lease_id in self._acks:
@@ -258,6 +274,7 @@ class Exchange:
             acks.append(lease_id)
         suspects = list(self._suspects)
         wanted = 0 if self._closing or self.outbox_full else self._prefetch - len(self._inbox)
+        self._unconfirmed = size
         result = await self._frontier.exchange(
             member,
             [outgoing.push for outgoing in batch],
@@ -266,6 +283,7 @@ class Exchange:
             [h.lease.id for h in (*self._handouts, *suspects) if h.lease],
             self._local,
         )
+        self._unconfirmed = 0
         self._stats.inc_value("crawlo/exchanges")
         if result.status != "ok":
             await self._resynchronise(result.status)
@@ -440,6 +458,7 @@ class Exchange:
 
     def _start_over(self) -> None:
         """Drop what was not started, after others have been given it; what was is done twice."""
+        self._unconfirmed = 0
         self._inbox = [entry for entry in self._inbox if entry[2].lease is None]
         self._inbox.sort()
         self._suspects.clear()

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Awaitable
 from typing import TYPE_CHECKING, Any
 
 import scrapy
-from scrapy import signals
+from scrapy import Request, signals
 from scrapy.core.scheduler import BaseScheduler
 from scrapy.exceptions import DontCloseSpider
 from scrapy.utils.httpobj import urlparse_cached
@@ -35,7 +35,7 @@ from crawlo_scrapy.store.seen import split
 from crawlo_scrapy.values import CannotEncode
 
 if TYPE_CHECKING:
-    from scrapy import Request, Spider
+    from scrapy import Spider
     from scrapy.crawler import Crawler
     from typing_extensions import Self
 
@@ -229,9 +229,14 @@ class RedisScheduler(BaseScheduler):
     def _bare_push(self, request: Request) -> Push:
         try:
             payload = self._serializer.encode(request)
-        except CannotEncode:
-            payload = self._serializer.encode(request.__class__(request.url))
-        return Push("n", 0, 0, slot_of(request), request.priority, payload)
+        except Exception:
+            # Whatever is wrong with it, its URL can be kept.
+            payload = self._serializer.encode(Request(request.url))
+        try:
+            slot = slot_of(request)
+        except ValueError:  # a URL that does not parse has no host
+            slot = ""
+        return Push("n", 0, 0, slot, request.priority, payload)
 
     def next_request(self) -> Request | None:
         """Hand out a request that this worker has leased, or None."""

@@ -107,6 +107,8 @@ class Seeding:
         if self._outcome is not None and self._granted and exchange.pushed >= self._reach:
             if self._items and self._outcome:
                 return  # an item of start() is still in the pipelines
+            if exchange.local and self._outcome:
+                return  # nobody but this worker knows them: if it dies, they are seeded anew
             await registration.settle_seeding(self._outcome)
             if self._outcome == "failed":
                 logger.error(

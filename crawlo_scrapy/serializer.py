@@ -109,8 +109,8 @@ class RequestSerializer:
             raise CannotDecode("not a request: it has no URL")
         cls = Request if "t" not in fields else self._class(fields["t"])
         flat = fields.get("h")
-        kwargs: dict[str, Any] = dict(fields.get("x") or ())
         try:
+            kwargs: dict[str, Any] = dict(fields.get("x") or ())
             if flat:
                 kwargs["headers"] = _unflatten(flat)
             return cls(
@@ -198,7 +198,14 @@ class RequestSerializer:
     def _encode_signed(self, request: Request) -> bytes:
         assert self._key is not None
         try:
-            body = pickle.dumps(request.to_dict(spider=self._spider), protocol=4)
+            # Not to_dict(spider=…), which evaluates every property of the spider.
+            fields = request.replace(callback=None, errback=None).to_dict()
+            for role in ("callback", "errback"):
+                if (function := getattr(request, role)) is not None:
+                    fields[role] = self._name_of(function)
+            body = pickle.dumps(fields, protocol=4)
+        except CannotEncode:
+            raise
         except Exception as exc:
             # Objects raise what they like when they are pickled.
             raise CannotEncode(f"neither msgpack nor pickle can carry it ({exc})") from None
@@ -213,7 +220,12 @@ class RequestSerializer:
         if not hmac.compare_digest(mac, hmac.digest(self._key, body, hashlib.sha256)):
             raise CannotDecode("a pickled payload whose signature does not fit CRAWLO_SIGNING_KEY")
         try:
-            return request_from_dict(pickle.loads(body), spider=self._spider)
+            fields = pickle.loads(body)
+            for role in ("callback", "errback"):
+                fields[role] = self._callback(fields.get(role))
+            return request_from_dict(fields)
+        except NoSuchCallback:
+            raise
         except Exception as exc:
             # Unpickling runs the constructors of the project's own classes.
             raise CannotDecode(f"a signed payload that does not load: {exc}") from exc

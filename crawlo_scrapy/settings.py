@@ -23,7 +23,8 @@ class Setting:
     """One row of the table.
 
     `kind` is one of ``bool``, ``int``, ``float``, ``str``, ``list``, ``dict``, or ``any`` for
-    a value that its reader checks; `choices` limits a ``str``; `minimum` a number. A default of ``None`` means "not set".
+    a value that its reader checks; `choices` limits a ``str``; `minimum` a number. A default
+    of ``None`` means "not set".
     """
 
     name: str

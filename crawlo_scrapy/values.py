@@ -49,7 +49,7 @@ _OPTIONS = (
 # Numbers of extension types; they stand in Redis, so they never change their meaning.
 (
     _TUPLE, _SET, _FROZENSET, _DATETIME, _DATE, _TIME, _TIMEDELTA, _DECIMAL, _UUID, _BIGINT,
-    _ITEM, _ENUM, _DICT, _ORDERED, _BYTEARRAY, _SURROGATES, _COMPLEX, REQUEST,
+    _ITEM, _ENUM, _DICT, _ORDERED, _UNUSED, _SURROGATES, _COMPLEX, REQUEST,
 ) = range(1, 19)  # fmt: skip
 
 
@@ -63,6 +63,8 @@ class Codec:
     ) -> None:
         self._encode_request = encode_request
         self._decode_request = decode_request
+        # ormsgpack says of an extension that fails only that it failed.
+        self._culprit: Exception | None = None
 
     def encode(self, value: Any) -> bytes:
         """Return *value* as msgpack. Raises `CannotEncode`."""
@@ -75,12 +77,14 @@ class Codec:
 
     def decode(self, payload: bytes) -> Any:
         """Return the value that *payload* holds. Raises `CannotDecode`."""
+        self._culprit = None
         try:
             return ormsgpack.unpackb(payload, ext_hook=self._restore)
-        except CannotDecode:
-            raise
-        except (ValueError, TypeError, LookupError, ArithmeticError, RecursionError) as exc:
-            raise CannotDecode(f"not a valid payload ({exc})") from exc
+        except Exception as exc:
+            culprit, self._culprit = self._culprit or exc, None
+            if isinstance(culprit, CannotDecode):
+                raise culprit from None
+            raise CannotDecode(f"not a valid payload ({culprit})") from culprit
 
     def _pack_rewritten(self, value: Any, where: str) -> bytes:
         try:
@@ -125,6 +129,9 @@ class Codec:
             return ormsgpack.Ext(*self._encode_time(value))
         if kind is OrderedDict:
             return ormsgpack.Ext(_ORDERED, self.encode([x for kv in value.items() for x in kv]))
+        if isinstance(value, str) and kind.__module__ == "lxml.etree":
+            # The text of a link, as CrawlSpider puts it into meta; it drags its page along.
+            return str(value)
         if isinstance(value, enum.Enum):
             return ormsgpack.Ext(_ENUM, self.encode([_class_path(kind), value.value]))
         if ItemAdapter.is_item(value) and not isinstance(value, dict):
@@ -145,6 +152,14 @@ class Codec:
         return number, self.encode([value.replace(tzinfo=None).isoformat(), value.fold, key])
 
     def _restore(self, number: int, data: bytes) -> Any:
+        try:
+            return self._build(number, data)
+        except Exception as exc:
+            # Time zones, enumerations and models raise what they like for foreign data.
+            self._culprit = exc
+            raise
+
+    def _build(self, number: int, data: bytes) -> Any:
         if number in _READERS:
             return _READERS[number](data)
         if number == REQUEST:
@@ -236,14 +251,14 @@ def _pairs(kind: Any) -> Callable[[list[Any]], Any]:
     return lambda flat: kind(zip(flat[::2], flat[1::2], strict=True))
 
 
-_PLAIN = {type(None), bool, int, float, str, bytes}
+# msgpack has one type for bytes: a bytearray comes back as bytes.
+_PLAIN = {type(None), bool, int, float, str, bytes, bytearray}
 _SEQUENCES: dict[type, int] = {tuple: _TUPLE, set: _SET, frozenset: _FROZENSET}
 _WRITERS: dict[type, tuple[int, Callable[[Any], bytes]]] = {
     date: (_DATE, lambda v: str(v).encode()),
     timedelta: (_TIMEDELTA, lambda v: f"{v.days} {v.seconds} {v.microseconds}".encode()),
     Decimal: (_DECIMAL, lambda v: str(v).encode()),
     UUID: (_UUID, lambda v: v.bytes),
-    bytearray: (_BYTEARRAY, bytes),
     complex: (_COMPLEX, lambda v: f"{v.real!r} {v.imag!r}".encode()),
 }
 _READERS: dict[int, Callable[[bytes], Any]] = {
@@ -251,7 +266,6 @@ _READERS: dict[int, Callable[[bytes], Any]] = {
     _TIMEDELTA: lambda d: timedelta(*(int(part) for part in d.split())),
     _DECIMAL: lambda d: Decimal(d.decode()),
     _UUID: lambda d: UUID(bytes=d),
-    _BYTEARRAY: bytearray,
     _COMPLEX: lambda d: complex(*(float(part) for part in d.split())),
     _BIGINT: lambda d: int(d.decode()),
     _SURROGATES: lambda d: d.decode("utf-8", "surrogatepass"),

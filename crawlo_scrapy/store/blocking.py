@@ -45,6 +45,13 @@ class BlockingClient:
         except (rex.RedisError, OSError) as exc:
             raise translate(exc, self.address) from exc
 
+    def ping(self) -> None:
+        """Return when Redis has answered. Raises `StoreError`."""
+        try:
+            self._redis.ping()
+        except (rex.RedisError, OSError) as exc:
+            raise translate(exc, self.address) from exc
+
     def close(self) -> None:
         self._redis.close()
 

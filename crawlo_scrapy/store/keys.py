@@ -16,7 +16,7 @@ def clean(name: str) -> str:
 
     Letters, digits, ``-``, ``_``, ``.`` and ``~`` stay; all else is percent-encoded.
     """
-    quoted = quote(name, safe="")
+    quoted = quote(name, safe="", errors="surrogatepass")
     if len(quoted) <= MAX_NAME_LENGTH:
         return quoted
     digest = hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
@@ -57,6 +57,7 @@ class Keys:
         return self.stats_prefix + worker_id
 
     def queue(self, slot: str, priority: str | None = None) -> str:
+        """Priorities of a slot, or the list of one of them. *slot* is `clean` already."""
         return self.queue_prefix + slot + (f":{priority}" if priority is not None else "")
 
     def __repr__(self) -> str:

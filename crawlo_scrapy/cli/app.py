@@ -1,0 +1,92 @@
+"""The group of all commands. A command's module is imported when the command is used."""
+
+from __future__ import annotations
+
+import difflib
+from importlib import import_module
+from typing import Any
+
+import click
+
+from crawlo_scrapy import __version__
+from crawlo_scrapy.serverprocess import ServerError
+from crawlo_scrapy.settings import SettingError
+from crawlo_scrapy.store.errors import StoreError
+
+#: Name -> module in this package, which holds a click command called `command`, and what it does.
+COMMANDS = {
+    "run": ("run", "Run a spider, or all, as workers of their crawls."),
+    "list": ("spiders", "List the spiders of the project."),
+    "check": ("check", "Check that spiders load, and their contracts."),
+    "status": ("status", "Show how a crawl stands."),
+    "dead-letters": ("dead_letters", "List, requeue or purge requests that were given up."),
+    "purge": ("purge", "Remove a crawl from Redis."),
+    "demo": ("demo", "Watch a crawl survive the death of a worker."),
+    "startproject": ("startproject", "Make a new project."),
+    "genspider": ("genspider", "Make a new spider in the project."),
+    "shell": ("shell", "Open Scrapy's shell; it joins no crawl."),
+    "settings": ("settings", "Show each option: its value, where from, what it became."),
+    "doctor": ("doctor", "Find out whether a crawl can start here."),
+    "redis-conf": ("redis_conf", "Print a redis.conf that suits a crawl."),
+    "health": ("health", "Liveness probe for a worker in a container."),
+    "completion": ("completion", "Print the completion script of your shell."),
+    "version": ("version", "Show versions."),
+    "help": ("help", "Show help on a command."),
+}
+
+_EPILOG = """\b
+Examples:
+  crawlo-scrapy demo
+  crawlo-scrapy startproject shop
+  crawlo-scrapy run myspider --config worker_settings.py
+  crawlo-scrapy status myspider
+"""
+
+
+class LazyGroup(click.Group):
+    """A group that knows its commands by name, and turns a user's errors into one line."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module = import_module(f"crawlo_scrapy.cli.{COMMANDS[cmd_name][0]}")
+        command: click.Command = module.command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            raise click.UsageError(
+                f"there is no command {args[0]!r}.{did_you_mean(args[0], COMMANDS)}", ctx
+            )
+        return super().resolve_command(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (StoreError, SettingError, ServerError) as exc:
+            raise click.ClickException(str(exc)) from exc
+
+
+def did_you_mean(word: str, known: Any) -> str:
+    """Return a question that begins with a space, or nothing."""
+    close = difflib.get_close_matches(word, list(known), n=3, cutoff=0.6)
+    return f" Did you mean {' or '.join(close)}?" if close else ""
+
+
+@click.group(cls=LazyGroup, epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="crawlo-scrapy")
+def cli() -> None:
+    """Distributed crawling for Scrapy: many processes, one crawl, nothing lost.
+
+    Scrapy's own commands stay as they are: `scrapy crawl NAME` and `crawlo-scrapy run NAME`
+    do the same.
+    """

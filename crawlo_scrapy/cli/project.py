@@ -1,0 +1,181 @@
+"""The Scrapy project that a command is about, and its crawls."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from crawlo_scrapy import connection
+from crawlo_scrapy import settings as ours
+from crawlo_scrapy.cli.app import did_you_mean
+from crawlo_scrapy.store.client import Address, Client
+from crawlo_scrapy.store.inspect import keys_of
+from crawlo_scrapy.store.keys import Keys
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from scrapy.settings import Settings
+
+T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., Any])
+
+NOT_IN_PROJECT = (
+    "this is not inside a Scrapy project. Go to the folder that holds its scrapy.cfg, or make "
+    "a project with `crawlo-scrapy startproject NAME`."
+)
+
+
+@dataclass(frozen=True)
+class Where:
+    """What the options of `redis_options` said."""
+
+    config: str | None = None
+    redis_url: str | None = None
+    crawl_id: str | None = None
+
+    @property
+    def overrides(self) -> dict[str, str]:
+        """The settings that they are."""
+        given = {"REDIS_URL": self.redis_url, "CRAWLO_CRAWL_ID": self.crawl_id}
+        return {name: value for name, value in given.items() if value is not None}
+
+
+def redis_options(function: F) -> F:
+    """Add the options that say where a crawl is. They arrive as one argument, `where`."""
+
+    def collect(*args: Any, **kwargs: Any) -> Any:
+        where = Where(kwargs.pop("config"), kwargs.pop("redis_url"), kwargs.pop("crawl_id"))
+        return function(*args, where=where, **kwargs)
+
+    collect.__name__, collect.__doc__ = function.__name__, function.__doc__
+    collect.__click_params__ = getattr(function, "__click_params__", [])  # type: ignore[attr-defined]
+    for option in (
+        click.option("--crawl-id", metavar="ID", help="The crawl's CRAWLO_CRAWL_ID."),
+        click.option("--redis-url", metavar="URL", help="Where Redis is; default: the project's."),
+        config_option,
+    ):
+        collect = option(collect)
+    return collect  # type: ignore[return-value]
+
+
+config_option = click.option(
+    "--config", metavar="FILE", help="Python file with a CrawloConfig or plain settings."
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+def in_project() -> bool:
+    """Whether there is a Scrapy project here."""
+    from scrapy.utils.project import inside_project
+
+    return bool(inside_project())
+
+
+def require_project() -> None:
+    """Stop with one line unless there is a Scrapy project here."""
+    if not in_project():
+        raise click.ClickException(NOT_IN_PROJECT)
+
+
+def project_settings(
+    config: str | None = None, overrides: Mapping[str, Any] | None = None
+) -> Settings:
+    """Return the project's settings with our add-on, *config* and *overrides* over them."""
+    from crawlo_scrapy.config.files import project_settings as read
+
+    path = None if config is None else find_config(config)
+    try:
+        return read(path, overrides)
+    except ModuleNotFoundError as exc:
+        raise click.ClickException(f"the project's settings cannot be imported: {exc}") from exc
+
+
+def find_config(name: str) -> Path:
+    """Return the path of a ``--config`` file: here, or in the project's folder."""
+    from scrapy.utils.conf import closest_scrapy_cfg
+
+    path = Path(name)
+    if not path.is_file() and not path.is_absolute() and (cfg := closest_scrapy_cfg()):
+        path = Path(cfg).parent / name
+    if not path.is_file():
+        raise click.ClickException(f"there is no file {name} (--config).")
+    return path
+
+
+def spider_loader(settings: Settings) -> Any:
+    """Return the loader of the project's spiders."""
+    from scrapy.spiderloader import get_spider_loader
+
+    return get_spider_loader(settings)
+
+
+def require_spider(settings: Settings, name: str) -> Any:
+    """Return the spider class of that name, or stop with one line."""
+    loader = spider_loader(settings)
+    known = loader.list()
+    if name in known:
+        return loader.load(name)
+    raise click.ClickException(
+        f"there is no spider {name!r} in this project."
+        + (did_you_mean(name, known) or f" It has: {', '.join(sorted(known)) or 'none'}.")
+    )
+
+
+def final_settings(settings: Settings, spidercls: Any = None) -> Settings:
+    """Return a copy as a worker has it, with the spider's own settings. Raises `SettingError`."""
+    from crawlo_scrapy.addon import allow_extension_list
+    from crawlo_scrapy.config.adapter import apply_options
+
+    final: Any = settings.copy()
+    allow_extension_list(final)
+    if spidercls is not None:
+        spidercls.update_settings(final)
+    apply_options(final)
+    return final  # type: ignore[no-any-return]
+
+
+@dataclass(frozen=True)
+class Crawl:
+    """A crawl to look at: where it is, and after what silence its workers are dead."""
+
+    address: Address
+    keys: Keys
+    timeout: float
+
+    @asynccontextmanager
+    async def client(self) -> AsyncIterator[Client]:
+        """A client that has been told nothing yet; closed at the end of the block."""
+        client = Client.connect(self.address, "crawlo-scrapy")
+        try:
+            yield client
+        finally:
+            await client.close()
+
+
+def crawl_of(spider: str, where: Where) -> Crawl:
+    """Return the crawl of a spider of this project, or the one called PROJECT:SPIDER[:ID]."""
+    settings = project_settings(where.config, where.overrides)
+    if ":" in spider:
+        try:
+            keys = keys_of(spider)
+        except ValueError as exc:
+            raise click.ClickException(f"{exc}.") from None
+        final = final_settings(settings)
+    else:
+        require_project()
+        final = final_settings(settings, require_spider(settings, spider))
+        keys = connection.keys(final, spider)
+    timeout = ours.get(final, "CRAWLO_WORKER_TIMEOUT")
+    return Crawl(connection.address(final), keys, timeout)
+
+
+def complete(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run *coroutine* to its end."""
+    return asyncio.run(coroutine)

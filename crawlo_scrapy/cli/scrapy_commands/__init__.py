@@ -1,0 +1,1 @@
+"""Commands that stand in for Scrapy's own while `crawlo-scrapy` runs them."""

@@ -1,0 +1,27 @@
+"""Scrapy's `crawl`, and what came of it as JSON on standard output."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from scrapy.commands import crawl
+
+from crawlo_scrapy.cli.output import print_json
+from crawlo_scrapy.cli.report import as_dict
+
+
+class Command(crawl.Command):
+    def run(self, args: list[str], opts: Any) -> None:
+        process: Any = self.crawler_process
+        made = []
+        create = process.create_crawler
+
+        def create_crawler(spidercls: Any) -> Any:
+            made.append(create(spidercls))
+            return made[-1]
+
+        process.create_crawler = create_crawler
+        super().run(args, opts)
+        for crawler in made:
+            if crawler.stats:
+                print_json(as_dict(crawler))

@@ -1,0 +1,61 @@
+"""REDIS_URL beside REDIS_HOST and its like: the one from the higher place wins."""
+
+from __future__ import annotations
+
+from urllib.parse import quote, urlsplit, urlunsplit
+
+from scrapy.settings import BaseSettings
+
+_PARTS = ("REDIS_HOST", "REDIS_PORT", "REDIS_DB", "REDIS_USER", "REDIS_PASSWORD")
+
+
+def settle(settings: BaseSettings) -> None:
+    """Put the parts that come from a higher place than REDIS_URL into it.
+
+    A container's REDIS_HOST thus beats the REDIS_URL of the settings.py in its image. Then, a
+    client without REDIS_PASSWORD gets REQUIREPASS, the server's own word for it.
+    """
+    _use_requirepass(settings)
+    url = settings.get("REDIS_URL")
+    if not url:
+        return
+    own = settings.getpriority("REDIS_URL") or 0
+    over = {
+        name: str(settings[name])
+        for name in _PARTS
+        if settings[name] is not None and (settings.getpriority(name) or 0) > own
+    }
+    if over:
+        priority = max(settings.getpriority(name) or 0 for name in over)
+        settings.set("REDIS_URL", _with_parts(str(url), over), priority)
+
+
+def _use_requirepass(settings: BaseSettings) -> None:
+    if settings.get("REQUIREPASS") and not settings.get("REDIS_PASSWORD"):
+        priority = max(
+            settings.getpriority(name) or 0 for name in ("REQUIREPASS", "REDIS_PASSWORD")
+        )
+        settings.set("REDIS_PASSWORD", str(settings["REQUIREPASS"]), priority)
+
+
+def _with_parts(url: str, over: dict[str, str]) -> str:
+    parts = urlsplit(url)
+    if parts.scheme == "unix":
+        if "REDIS_HOST" not in over:
+            return url
+        parts = urlsplit("redis://")
+    host = over.get("REDIS_HOST") or parts.hostname or "127.0.0.1"
+    host = f"[{host}]" if ":" in host else host
+    port = over.get("REDIS_PORT") or parts.port or 6379
+    path = f"/{over['REDIS_DB']}" if "REDIS_DB" in over else parts.path
+    login = _login(
+        parts.username if "REDIS_USER" not in over else quote(over["REDIS_USER"], safe=""),
+        parts.password if "REDIS_PASSWORD" not in over else quote(over["REDIS_PASSWORD"], safe=""),
+    )
+    return urlunsplit((parts.scheme, f"{login}{host}:{port}", path, parts.query, ""))
+
+
+def _login(user: str | None, password: str | None) -> str:
+    if not user and not password:
+        return ""
+    return f"{user or ''}:{password}@" if password else f"{user}@"
