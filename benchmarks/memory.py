@@ -27,6 +27,7 @@ from scrapy_redis.queue import PriorityQueue
 
 from benchmarks.measure import markdown
 from crawlo_scrapy.localserver import LocalRedis
+from crawlo_scrapy.serializer import RequestSerializer
 from crawlo_scrapy.store import seen
 from crawlo_scrapy.store.client import Address, Client
 from crawlo_scrapy.store.frontier import PUSH_BATCH, Frontier, Membership, Push
@@ -99,7 +100,7 @@ async def fill_ours_queue(redis_url: str, count: int) -> None:
 
     Pushing records the fingerprints too: with `fill_ours_seen` before, that adds nothing.
     """
-    spider = Spider("pages")
+    serializer = RequestSerializer(Spider("pages"))
     async with our_crawl(redis_url) as (client, keys, member):
         frontier = Frontier(client, keys)
         numbered = enumerate(requests(count))
@@ -107,16 +108,11 @@ async def fill_ours_queue(redis_url: str, count: int) -> None:
             pushes = [
                 Push(
                     "n", *seen.split(fingerprint(number)), "www.example.com", request.priority,
-                    our_payload(request, spider),
+                    serializer.encode(request),
                 )
                 for number, request in batch
             ]  # fmt: skip
             await frontier.exchange(member, pushes)
-
-
-def our_payload(request: Request, spider: Spider) -> bytes:
-    """Return the request as our serializer writes it."""
-    raise NotImplementedError
 
 
 def used_memory(client: redis.Redis) -> int:

@@ -37,6 +37,9 @@ IDLE_PAUSE = (0.01, 0.5)
 STARVING_PAUSE = 0.01
 #: First and longest pause while Redis is away, in seconds; each is shortened by a random part.
 OUTAGE_PAUSE = (0.1, 5.0)
+#: How many of its last pushes a worker remembers, to send again what Redis forgets. A server
+#: with `appendfsync everysec` forgets two seconds at most.
+REMEMBERED_PUSHES = 10_000
 #: How long a worker that closes keeps trying to reach Redis, in seconds.
 CLOSE_TIMEOUT = 10.0
 
@@ -62,10 +65,13 @@ class Handout:
 
 @dataclass(eq=False)
 class Outgoing:
-    """A request in the outbox. `local` is set when only this worker can crawl it."""
+    """A request in the outbox. `local` is set when only this worker can crawl it.
+
+    `request` is None for a push that Redis had confirmed and has forgotten.
+    """
 
     push: Push
-    request: Request
+    request: Request | None
     local: Handout | None = None
 
 
@@ -121,6 +127,9 @@ class Exchange:
         # Size of the batch that was sent and not confirmed: Redis may have it, so it must be
         # sent again as it was. What came since would be taken for a part of it, and lost.
         self._unconfirmed = 0
+        # Confirmed pushes with the number of their batch, and the last number that is not here.
+        self._sent: deque[tuple[int, Push]] = deque()
+        self._sent_until = 0
 
         self._queued = 0
         self._idle_pause = IDLE_PAUSE[0]
@@ -327,16 +336,21 @@ class Exchange:
             self._acks.append((self._offered, handout.lease.id))
 
     def _settle_pushes(self, batch: list[Outgoing], duplicates: set[int]) -> None:
+        number = self._registration.member.pushed
         for index, outgoing in enumerate(batch):
             self._outbox.popleft()
             self._pushed += 1
+            if outgoing.push.mode != "c":
+                self._sent.append((number, outgoing.push))
             if index in duplicates:
-                if outgoing.push.mode != "r":
+                if outgoing.push.mode != "r" and outgoing.request is not None:
                     self._on_duplicate(outgoing.request)
                 if outgoing.local:
                     self._drop_local(outgoing.local)
             elif outgoing.local:
                 self._put(outgoing.local)
+        while len(self._sent) > REMEMBERED_PUSHES:
+            self._sent_until = self._sent.popleft()[0]
         if batch:
             self._idle_pause = IDLE_PAUSE[0]
             self._stats.inc_value("crawlo/pushed", len(batch) - len(duplicates))
@@ -445,20 +459,31 @@ class Exchange:
                 "Requests in progress will be crawled again so that nothing is lost."
             )
             self._stats.inc_value("crawlo/rollbacks")
-            for handout in self._handouts:
-                handout.tainted = True
-            self._releases += [lease_id for _, lease_id in self._acks]
-            self._acks.clear()
+            known = await self._registration.resume_numbering()
+            if known < self._sent_until:
+                for handout in self._handouts:
+                    handout.tainted = True
+                self._releases += [lease_id for _, lease_id in self._acks]
+                self._acks.clear()
+            self._send_again([push for number, push in self._sent if number > known])
+            self._sent = deque(sent for sent in self._sent if sent[0] <= known)
             self._on_rollback()
-            await self._registration.resume_numbering()
             await self._reconcile()
         elif await self._registration.rejoin():
             self._start_over()
         self._wake.set()
 
+    def _send_again(self, pushes: list[Push]) -> None:
+        """Put *pushes* before all else; whoever waits for the last one waits for these too."""
+        self._outbox.extendleft(Outgoing(push, None) for push in reversed(pushes))
+        self._pushed -= len(pushes)
+
     def _start_over(self) -> None:
         """Drop what was not started, after others have been given it; what was is done twice."""
-        self._unconfirmed = 0
+        self._unconfirmed = self._sent_until = 0
+        # Redis may have forgotten that we came. Where it has not, these are duplicates.
+        self._send_again([push for _, push in self._sent if push.mode != "n"])
+        self._sent.clear()
         self._inbox = [entry for entry in self._inbox if entry[2].lease is None]
         self._inbox.sort()
         self._suspects.clear()

@@ -14,6 +14,7 @@ from crawlo_scrapy.store.dead_letters import DeadLetters
 from crawlo_scrapy.store.errors import CrawlLost, StoreRefused
 from crawlo_scrapy.store.frontier import Frontier, Membership, Push
 from crawlo_scrapy.store.keys import Keys
+from crawlo_scrapy.store.scripts import teach
 from crawlo_scrapy.store.workers import FORMAT, Workers
 
 logger = logging.getLogger(__name__)
@@ -76,6 +77,7 @@ class Registration:
 
         Raises `StoreRefused` when the crawl cannot be joined.
         """
+        await teach(self._client)
         if self._terms.flush:
             await self._flush()
         self._bucket_fill = await seen.bucket_fill(self._client)
@@ -207,10 +209,11 @@ class Registration:
             )
         raise CrawlLost(f"The crawl {self.keys.name} was finished without this worker", "finished")
 
-    async def resume_numbering(self) -> None:
-        """After a rollback, go on from the last batch that Redis knows."""
+    async def resume_numbering(self) -> int:
+        """After a rollback, go on from the last batch that Redis knows, and return its number."""
         pushed = await self._client.call("hget", self.keys.worker(self.member.worker_id), "pushed")
         self.member.pushed = int(pushed or 0)
+        return self.member.pushed
 
     async def held_leases(self) -> set[str] | None:
         """Return the leases that Redis has for this worker; None when it was struck off."""

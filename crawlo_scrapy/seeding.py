@@ -40,6 +40,7 @@ class Seeding:
         self._over = False
         self._decided = asyncio.Event()
         self._outcome: str | None = None
+        self._settled = ""
         self._reach = 0
         self._items = 0
         self._requests: WeakSet[Request] = WeakSet()
@@ -101,6 +102,8 @@ class Seeding:
         if self._wanted:
             answer = await registration.claim_seeding()
             self._granted, self._over = answer == "yours", answer == "done"
+            if self._over:
+                self._outcome = None
             if answer != "theirs":
                 self._wanted = False
                 self._decided.set()
@@ -115,12 +118,18 @@ class Seeding:
                     "start() failed, so that some start requests may be missing. The crawl goes "
                     "on with what it has; start it again when it has ended."
                 )
-            self._outcome = None
+            self._settled, self._outcome = self._outcome, None
 
     def interrupted(self) -> None:
-        """This worker was given up: it may go on only if nobody has taken over."""
+        """Redis may have forgotten what this worker did, or that it seeds: ask again.
+
+        It may go on, or settle what it has seeded, only if nobody has taken over.
+        """
+        self._outcome = self._outcome or self._settled or None
+        self._settled = ""
         if not self._every:
             self._granted = False
+            self._wanted = self._wanted or self._outcome is not None
 
     def _item_through(self, response: Any) -> None:
         if response is None and self._items:

@@ -77,6 +77,11 @@ class ServerProcess:
     def alive(self) -> bool:
         return self._child.poll() is None
 
+    @property
+    def status(self) -> int | None:
+        """The exit status, negative for a signal; None while it runs."""
+        return self._child.poll()
+
     def log_tail(self, lines: int = 5) -> str:
         """The last lines of what the server printed."""
         return "\n".join(self._log.read_text(errors="replace").splitlines()[-lines:])

@@ -46,7 +46,11 @@ def make_crawler(spider: type[Spider], settings: dict[str, Any]) -> Crawler:
 
 async def run(crawler: Crawler, **arguments: Any) -> str:
     """Crawl to the end and return the reason that the spider closed with."""
-    await asyncio.wait_for(_crawl(crawler, arguments), PATIENCE)
+    task = start(_crawl(crawler, arguments))
+    done, _ = await asyncio.wait([task], timeout=PATIENCE)
+    if not done:
+        raise TimeoutError("the crawl does not end")
+    await task
     return str(crawler.stats.get_value("finish_reason"))
 
 

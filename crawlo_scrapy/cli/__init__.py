@@ -16,6 +16,6 @@ def main() -> None:
         import rich  # noqa: F401
     except ModuleNotFoundError as exc:
         sys.exit(_MISSING.format(exc.name))
-    from crawlo_scrapy.cli.app import cli
+    from crawlo_scrapy.cli.app import run
 
-    cli(prog_name="crawlo-scrapy")
+    sys.exit(run())

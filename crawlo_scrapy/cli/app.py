@@ -44,7 +44,7 @@ Examples:
 
 
 class LazyGroup(click.Group):
-    """A group that knows its commands by name, and turns a user's errors into one line."""
+    """A group that knows its commands by name."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -69,12 +69,6 @@ class LazyGroup(click.Group):
             )
         return super().resolve_command(ctx, args)
 
-    def invoke(self, ctx: click.Context) -> Any:
-        try:
-            return super().invoke(ctx)
-        except (StoreError, SettingError, ServerError) as exc:
-            raise click.ClickException(str(exc)) from exc
-
 
 def did_you_mean(word: str, known: Any) -> str:
     """Return a question that begins with a space, or nothing."""
@@ -90,3 +84,24 @@ def cli() -> None:
     Scrapy's own commands stay as they are: `scrapy crawl NAME` and `crawlo-scrapy run NAME`
     do the same.
     """
+
+
+def run(arguments: list[str] | None = None) -> int:
+    """Run the command line and return its exit status. What a user can mend is one line."""
+    try:
+        result = cli.main(arguments, prog_name="crawlo-scrapy", standalone_mode=False)
+    except click.UsageError as exc:
+        path = exc.ctx.command_path if exc.ctx else "crawlo-scrapy"
+        return _failed(f"{exc.format_message()} (See `{path} --help`.)", exc.exit_code)
+    except click.ClickException as exc:
+        return _failed(exc.format_message(), exc.exit_code)
+    except (StoreError, SettingError, ServerError) as exc:
+        return _failed(str(exc), 1)
+    except (click.Abort, KeyboardInterrupt):
+        return _failed("aborted.", 130)
+    return result if isinstance(result, int) else 0
+
+
+def _failed(message: str, status: int) -> int:
+    click.echo(f"Error: {message}", err=True)
+    return status

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from datetime import datetime, timezone
 from typing import Any
 
@@ -10,10 +11,14 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+#: Columns where there is no terminal: no line of a table is broken for a program that reads it.
+PIPE_WIDTH = 400
+
 
 def console() -> Console:
     """Return a console for the standard output of now. Nothing in a text counts as markup."""
-    return Console(markup=False, highlight=False, soft_wrap=True)
+    width = None if sys.stdout.isatty() else PIPE_WIDTH
+    return Console(markup=False, highlight=False, soft_wrap=True, width=width)
 
 
 def print_json(value: Any) -> None:
@@ -22,7 +27,10 @@ def print_json(value: Any) -> None:
 
 def table(*columns: str, title: str | None = None) -> Table:
     """Return a plain table; a column whose name begins with ``#`` holds numbers."""
-    result = Table(title=title, title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    result = Table(
+        title=title, title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0),
+        show_header=any(columns),
+    )  # fmt: skip
     for column in columns:
         name = column.removeprefix("#")
         result.add_column(name, justify="right" if name != column else "left", overflow="fold")

@@ -95,7 +95,7 @@ def command(spider: str, **flags: Any) -> None:
 
 
 def overrides(flags: dict[str, Any]) -> dict[str, Any]:
-    """Return the settings that the flags set; what -s says goes before them."""
+    """Return the settings that the flags set; what -s says wins."""
     result: dict[str, Any] = {}
     for flag, names in _SETTINGS.items():
         if flags[flag] is not None:

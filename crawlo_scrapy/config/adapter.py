@@ -144,11 +144,9 @@ class Translation:
         if current < priority or (current == priority and option.how == "remove"):
             self._replace(target, value, priority)
             self._made_by[target] = option.name
-        elif (
-            current == priority
-            and self.settings[target] != value
-            and self._made_by.get(target) is None
-        ):
+        elif current == priority and self.settings[target] == value:
+            self._made_by.setdefault(target, option.name)
+        elif current == priority and target not in self._made_by:
             self.note(
                 f"{option.name} does not change {target}, which {place(self.settings, target)} "
                 f"sets as well: take one of them out"

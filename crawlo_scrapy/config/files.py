@@ -32,7 +32,7 @@ def load_config_file(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Execute a configuration file and return the settings that it makes.
 
     The file holds ``config = CrawloConfig...``, plain names, or both; plain names win. Crawlo's
-    import paths work inside it. Raises `SettingError`.
+    import paths work inside it, and the name CrawloConfig is there without an import. Raises `SettingError`.
     """
     given, defaults = _read(Path(path))
     return {**defaults, **given}
@@ -129,7 +129,12 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def _execute(path: Path) -> dict[str, Any]:
-    names: dict[str, Any] = {"__name__": "crawlo_scrapy_config", "__file__": str(path)}
+    names: dict[str, Any] = {
+        "__name__": "crawlo_scrapy_config",
+        "__file__": str(path),
+        # Crawlo's document leaves the import out now and then.
+        "CrawloConfig": CrawloConfig,
+    }
     try:
         source = path.read_bytes()
     except OSError as exc:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -46,7 +47,7 @@ def parse(option: Option, value: Any) -> Any:
             raise ValueError
     except _Explained:
         raise
-    except (TypeError, ValueError, AttributeError):
+    except (TypeError, ValueError, AttributeError, OverflowError):
         raise ValueError(option.allowed) from None
     check = _CHECKS.get(option.name)
     return check(result) if check else result
@@ -89,13 +90,16 @@ def _plain(option: Option, value: Any) -> Any:
     if option.type in ("int", "float") and isinstance(value, bool):
         raise ValueError
     if option.type == "str":
-        return _text(value)
+        return _choice(option, value) if option.choices else _text(value)
     if option.type in ("list", "dict"):
         return _collection(option, value)
     if isinstance(value, str):
         value = value.strip()
     row = Setting(option.name, option.type, None, "", minimum=option.minimum)
-    return convert(row, value)
+    result = convert(row, value)
+    if isinstance(result, float) and not math.isfinite(result):
+        raise ValueError
+    return result
 
 
 def _text(value: Any) -> str:
@@ -165,9 +169,9 @@ def _level(option: Option, value: Any) -> Any:
 
 
 def _components(option: Option, value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return dict(value)
-    return _collection(Option(option.name, "mapped", "list", ""), value)
+    is_dict = isinstance(value, Mapping) or str(value).lstrip().startswith("{")
+    word = "dict" if is_dict else "list"
+    return _collection(Option(option.name, "mapped", word, ""), value)
 
 
 _PARSERS: dict[str, Callable[[Option, Any], Any]] = {

@@ -54,8 +54,7 @@ async def run(client: Client, *calls: Call) -> list[Any]:
     try:
         results = await _send(client, calls)
         if any(isinstance(result, rex.NoScriptError) for result in results):
-            for call in calls:
-                await client.redis.script_load(call.script.source)
+            await _teach(client)
             results = await _send(client, calls)
     except (rex.RedisError, OSError) as exc:
         raise translate(exc, client.address) from exc
@@ -63,6 +62,24 @@ async def run(client: Client, *calls: Call) -> list[Any]:
         if isinstance(result, Exception):
             raise translate(result, client.address) from result
     return results
+
+
+async def teach(client: Client) -> None:
+    """Teach the server all scripts, so that the first of each kind need not be sent twice."""
+    try:
+        await _teach(client)
+    except (rex.RedisError, OSError) as exc:
+        raise translate(exc, client.address) from exc
+
+
+async def _teach(client: Client) -> None:
+    folder = files("crawlo_scrapy.store") / "lua"
+    names = [file.name.removesuffix(".lua") for file in folder.iterdir()]
+    pipeline = client.redis.pipeline(transaction=False)
+    for name in sorted(names):
+        if not name.startswith("_"):
+            pipeline.script_load(script(name).source)
+    await pipeline.execute()
 
 
 async def _send(client: Client, calls: Sequence[Call]) -> list[Any]:

@@ -42,7 +42,7 @@ def settled(places, monkeypatch, tmp_path, name="CONCURRENCY", env="CONCURRENCY"
     )
 
 
-@pytest.mark.parametrize(("low", "high"), itertools.combinations(PLACES, 2))
+@pytest.mark.parametrize(("low", "high"), [*itertools.combinations(PLACES, 2)])
 def test_the_higher_place_wins(low, high, monkeypatch, tmp_path):
     settings = settled({low, high}, monkeypatch, tmp_path)
     assert settings.getint("CONCURRENT_REQUESTS") == VALUES[high]
@@ -51,14 +51,14 @@ def test_the_higher_place_wins(low, high, monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize("env", ["CRAWLO_DOWNLOAD_TIMEOUT"])
-@pytest.mark.parametrize(("low", "high"), itertools.combinations(PLACES[1:], 2))
+@pytest.mark.parametrize(("low", "high"), [*itertools.combinations(PLACES[1:], 2)])
 def test_the_higher_place_wins_for_a_name_of_scrapys(low, high, env, monkeypatch, tmp_path):
     settings = settled({low, high}, monkeypatch, tmp_path, "DOWNLOAD_TIMEOUT", env)
     assert settings.getint("DOWNLOAD_TIMEOUT") == VALUES[high]
 
 
 @pytest.mark.parametrize(
-    ("low", "high"), itertools.combinations(["project", "spider", "cmdline"], 2)
+    ("low", "high"), [*itertools.combinations(["project", "spider", "cmdline"], 2)]
 )
 def test_crawlos_and_scrapys_names_compete_by_place(low, high):
     crawlo, scrapy = {"CONCURRENCY": 3}, {"CONCURRENT_REQUESTS": 7}

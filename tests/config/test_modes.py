@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+import logging
+
+import pytest
+from scrapy.settings import default_settings
+
+from crawlo_scrapy.config import modes
+from tests.config.support import final
+
+OURS = "crawlo_scrapy.scheduler.RedisScheduler"
+SCRAPYS = default_settings.SCHEDULER
+MINE = "scrapy.spidermiddlewares.base.BaseSpiderMiddleware"
+SEED = "crawlo_scrapy.spidermiddlewares.SeedMiddleware"
+
+
+@pytest.fixture
+def redis(monkeypatch):
+    """Whether Redis answers; asked or not."""
+    state = {"answers": True, "asked": 0}
+
+    def answers(settings):
+        state["asked"] += 1
+        return state["answers"], f"Redis at {settings.get('REDIS_HOST')} does or does not answer"
+
+    monkeypatch.setattr(modes, "redis_answers", answers)
+    return state
+
+
+@pytest.mark.parametrize(
+    ("values", "scheduler"),
+    [
+        ({}, OURS),
+        ({"RUN_MODE": "distributed"}, OURS),
+        ({"RUN_MODE": "standalone"}, SCRAPYS),
+        ({"RUN_MODE": "Standalone"}, SCRAPYS),
+        ({"CRAWLO_MODE": "standalone"}, SCRAPYS),
+        ({"QUEUE_TYPE": "memory"}, SCRAPYS),
+        ({"QUEUE_TYPE": "redis"}, OURS),
+        ({"QUEUE_TYPE": "redis_stream"}, OURS),
+        ({"RUN_MODE": "standalone", "QUEUE_TYPE": "redis"}, OURS),
+        ({"RUN_MODE": "standalone", "QUEUE_TYPE": "auto"}, SCRAPYS),
+    ],
+)
+def test_mode_chooses_components(values, scheduler, redis):
+    settings = final(values)
+    assert settings["SCHEDULER"] == scheduler
+    assert (SEED in settings["SPIDER_MIDDLEWARES"]) == (scheduler == OURS)
+    assert settings["CONCURRENT_ITEMS"] == (8 if scheduler == OURS else 100)
+    assert redis["asked"] == 0
+
+
+def test_the_higher_place_decides(redis):
+    assert final({"QUEUE_TYPE": "redis"}, spider={"RUN_MODE": "standalone"})["SCHEDULER"] == SCRAPYS
+
+
+@pytest.mark.parametrize("values", [{"RUN_MODE": "auto"}, {"QUEUE_TYPE": "auto"}])
+@pytest.mark.parametrize("answers", [True, False])
+def test_auto_asks_redis_and_says_which_and_why(values, answers, redis, caplog):
+    caplog.set_level(logging.INFO)
+    redis["answers"] = answers
+    settings = final({**values, "REDIS_HOST": "h"})
+    assert settings["SCHEDULER"] == (OURS if answers else SCRAPYS)
+    (line,) = [r.message for r in caplog.records if "Run mode auto" in r.message]
+    assert ("the shared crawl" if answers else "Scrapy's own components") in line
+    assert "Redis at h" in line
+
+
+def test_redis_that_is_not_there(caplog):
+    caplog.set_level(logging.INFO)
+    settings = final({"RUN_MODE": "auto", "REDIS_PORT": 1, "REDIS_PASSWORD": "hunter2"})
+    assert settings["SCHEDULER"] == SCRAPYS
+    assert "Redis at 127.0.0.1:1/0 cannot be reached" in caplog.text
+    assert "hunter2" not in caplog.text
+
+
+def test_redis_that_is_there(redis_server, caplog):
+    caplog.set_level(logging.INFO)
+    settings = final({"RUN_MODE": "auto", "REDIS_URL": redis_server.url})
+    assert settings["SCHEDULER"] == OURS
+    assert "answers" in caplog.text
+
+
+def test_seed_middleware_is_outermost_and_the_users_stay():
+    from scrapy.core.spidermw import SpiderMiddlewareManager
+
+    settings = final({"SPIDER_MIDDLEWARES": {MINE: 10}})
+    paths = SpiderMiddlewareManager._get_mwlist_from_settings(settings)
+    assert paths[0] == SEED
+    assert MINE in paths
+
+
+def test_user_may_turn_a_component_off():
+    assert final({"SPIDER_MIDDLEWARES": {SEED: None}})["SPIDER_MIDDLEWARES"][SEED] is None
+
+
+def test_standalone_overrules_an_explicit_scheduler_of_the_same_place():
+    settings = final({"SCHEDULER": OURS, "RUN_MODE": "standalone"})
+    assert settings["SCHEDULER"] == SCRAPYS
+    settings = final({"RUN_MODE": "standalone"}, cmdline={"SCHEDULER": OURS})
+    assert settings["SCHEDULER"] == OURS
+
+
+class TestFilter:
+    ours = "crawlo_scrapy.dupefilter.RedisDupeFilter"
+
+    @pytest.mark.parametrize(
+        "values",
+        [
+            {"FILTER_CLASS": "crawlo.filters.aioredis_filter.AioRedisFilter"},
+            {"FILTER_TYPE": "redis"},
+            {"FILTER_TYPE": "bloom"},
+            {"FILTER_CLASS": "crawlo.filters.memory_filter.MemoryFilter"},
+        ],
+    )
+    def test_crawlos_fit_the_mode(self, values):
+        assert final(values)["DUPEFILTER_CLASS"] == self.ours
+        values = {**values, "RUN_MODE": "standalone"}
+        assert final(values)["DUPEFILTER_CLASS"] == default_settings.DUPEFILTER_CLASS
+
+    def test_memory_in_a_shared_crawl_is_told(self, caplog):
+        final({"FILTER_CLASS": "crawlo.filters.MemoryFilter"})
+        assert "the shared seen set is used" in caplog.text
+
+    def test_the_projects_own(self):
+        assert final({"FILTER_CLASS": "mine.Filter"})["DUPEFILTER_CLASS"] == "mine.Filter"
+
+
+def test_stats_backend(monkeypatch):
+    monkeypatch.setattr(modes, "available", lambda path: True)
+    ours = "crawlo_scrapy.statscollector.RedisStatsCollector"
+    assert final()["STATS_CLASS"] == ours
+    assert final({"STATS_BACKEND": "redis"})["STATS_CLASS"] == ours
+    assert final({"STATS_BACKEND": "memory"})["STATS_CLASS"] == default_settings.STATS_CLASS

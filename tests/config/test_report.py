@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+from scrapy.settings import Settings
+
+from crawlo_scrapy.config.options import OPTIONS
+from crawlo_scrapy.config.places import CONFIG_FILE
+from crawlo_scrapy.config.report import describe, options_rst
+
+
+def described(**values):
+    return {row.name: row for row in describe(Settings(values))}
+
+
+def test_option_place_and_what_it_became(monkeypatch):
+    monkeypatch.setenv("REDIS_HOST", "redis-service")
+    settings = Settings({"MAX_RETRY_TIMES": 5, "BROWSER_HEADLESS": True, "REDIS_HSOT": "x"})
+    settings.set("CONCURRENCY", "20", CONFIG_FILE)
+    settings.set("MEMORY_LIMIT", "2GB", "cmdline")
+    rows = {row.name: row for row in describe(settings)}
+    assert (rows["REDIS_HOST"].value, rows["REDIS_HOST"].source) == (
+        "'redis-service'",
+        "environment",
+    )
+    assert rows["MAX_RETRY_TIMES"].source == "settings.py"
+    assert rows["MAX_RETRY_TIMES"].becomes == "RETRY_TIMES = 5"
+    assert rows["CONCURRENCY"].source == "config file"
+    assert "CONCURRENT_REQUESTS_PER_DOMAIN = 20" in rows["CONCURRENCY"].becomes
+    assert rows["MEMORY_LIMIT"].source == "command line"
+    assert rows["BROWSER_HEADLESS"].becomes.startswith("nothing: Install scrapy-playwright")
+    assert rows["REDIS_HSOT"].becomes == "nothing: did you mean REDIS_HOST?"
+    assert "DOWNLOAD_DELAY" not in rows
+    assert settings["REDIS_HOST"] is None
+
+
+def test_secrets_are_hidden():
+    rows = described(REQUIREPASS="hunter2", REDIS_URL="redis://:hunter2@h:1/0")
+    assert "hunter2" not in repr(rows)
+    assert rows["REDIS_URL"].value == "'redis://:****@h:1/0'"
+
+
+def test_everything():
+    rows = {row.name: row for row in describe(Settings(), everything=True)}
+    assert OPTIONS.keys() <= rows.keys()
+    assert "CRAWLO_ROLE" in rows
+    assert (rows["CONCURRENCY"].value, rows["CONCURRENCY"].source) == ("16", "default")
+
+
+def test_page_holds_every_option():
+    page = options_rst()
+    for name in OPTIONS:
+        assert f"``{name}``" in page

@@ -1,0 +1,3 @@
+from tests.config.conftest import clean_environment
+
+__all__ = ["clean_environment"]
