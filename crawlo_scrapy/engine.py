@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import scrapy
 from scrapy.utils.reactor import is_asyncio_reactor_installed
+from twisted.internet.defer import Deferred
 
 from crawlo_scrapy.store.errors import StoreError
 
@@ -27,13 +28,18 @@ class WrongReactor(StoreError):
     """The crawl does not run on asyncio."""
 
 
-def require_asyncio() -> None:
-    """Raise `WrongReactor` unless there is an asyncio event loop to run the exchange on."""
+def asyncio_available() -> bool:
+    """Whether there is an asyncio event loop."""
     try:
         from scrapy.utils.asyncio import is_asyncio_available
     except ImportError:  # Scrapy 2.13
         is_asyncio_available = is_asyncio_reactor_installed
-    if not is_asyncio_available():
+    return bool(is_asyncio_available())
+
+
+def require_asyncio() -> None:
+    """Raise `WrongReactor` unless there is an asyncio event loop to run the exchange on."""
+    if not asyncio_available():
         raise WrongReactor(
             "crawlo_scrapy needs the asyncio reactor. Set TWISTED_REACTOR = "
             "'twisted.internet.asyncioreactor.AsyncioSelectorReactor' in settings.py (it is "
@@ -92,7 +98,9 @@ class Engine:
         if self._engine.spider is None or self.closing:
             return
         if hasattr(self._engine, "close_spider_async"):
-            self._closing = asyncio.ensure_future(self._engine.close_spider_async(reason=reason))
+            # Also on the reactor that we refuse.
+            run: Any = asyncio.ensure_future if asyncio_available() else Deferred.fromCoroutine
+            self._closing = run(self._engine.close_spider_async(reason=reason))
         else:
             self._engine.close_spider(self._engine.spider, reason)
 

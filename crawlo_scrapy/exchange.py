@@ -307,6 +307,7 @@ class Exchange:
         self._receive(result.leases)
         self._queued = result.queued
         self.finished = result.state == "finished"
+        self._seeding.observe(result.seeding)
         if result.held != self._expected_leases():
             await self._reconcile()
 

@@ -120,6 +120,11 @@ class Seeding:
                 )
             self._settled, self._outcome = self._outcome, None
 
+    def observe(self, seeding: str) -> None:
+        """Compare what Redis says of the seeding with what this worker told it."""
+        if self._settled and not seeding:
+            self.interrupted()
+
     def interrupted(self) -> None:
         """Redis may have forgotten what this worker did, or that it seeds: ask again.
 

@@ -37,6 +37,9 @@ class NoSeeding:
     async def step(self, exchange, registration):
         pass
 
+    def observe(self, seeding):
+        pass
+
     def interrupted(self):
         pass
 

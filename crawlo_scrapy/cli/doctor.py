@@ -27,6 +27,7 @@ from crawlo_scrapy.settings import SettingError
 from crawlo_scrapy.store.client import Client
 from crawlo_scrapy.store.errors import StoreError
 from crawlo_scrapy.store.inspect import find_crawls
+from crawlo_scrapy.store.keys import clean
 
 if TYPE_CHECKING:
     from scrapy.settings import BaseSettings
@@ -193,7 +194,7 @@ def _memory(info: dict[str, Any]) -> Finding:
 async def _crawls(client: Client, settings: BaseSettings) -> Finding:
     names = await find_crawls(client)
     project = ours.get(settings, "PROJECT_NAME") or settings["BOT_NAME"]
-    own = [name for name in names if name.startswith(f"{project}:")]
+    own = [name for name in names if name.startswith(f"{clean(project)}:")]
     keys = int(await client.call("dbsize"))
     text = (
         f"{plural(len(own), 'crawl')} of {project}, {len(names) - len(own):,} of others; "

@@ -183,7 +183,7 @@ class TestProjectSettings:
         assert settings["CONCURRENCY"] == "9"
         assert settings.getpriority("CONCURRENCY") == 40
 
-    def test_module_that_is_not_there(self, monkeypatch):
-        monkeypatch.setenv("SCRAPY_SETTINGS_MODULE", "nowhere.settings")
+    def test_module_that_is_not_there(self, write):
+        write("[settings]\ndefault = nowhere.settings\n", "scrapy.cfg")
         with pytest.raises(files.ConfigFileError, match=r"nowhere.settings .*cannot be found"):
             project_settings()

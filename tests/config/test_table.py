@@ -43,7 +43,12 @@ def test_row_is_whole(option):
 def test_a_target_is_a_setting_of_scrapy_or_ours():
     from scrapy.settings import default_settings
 
-    newer = {"DOWNLOAD_DELAY_JITTER", "DOWNLOAD_VERIFY_CERTIFICATES", "DUPEFILTER_DEBUG"}
+    newer = {
+        "DOWNLOAD_DELAY_JITTER",
+        "DOWNLOAD_VERIFY_CERTIFICATES",
+        "DUPEFILTER_DEBUG",
+        "DOWNLOAD_SLOTS",
+    }
     known = {*vars(default_settings), *SETTINGS, *OPTIONS, *newer}
     for option in OPTIONS.values():
         assert set(option.targets) <= known, option.name

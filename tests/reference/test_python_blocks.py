@@ -75,7 +75,9 @@ def extensions_of(settings) -> set[str]:
     from scrapy.utils.conf import build_component_list
     from scrapy.utils.misc import load_object
 
-    merged = settings.get_component_priority_dict_with_base("EXTENSIONS")
+    # Older versions of Scrapy have only getwithbase.
+    name = "get_component_priority_dict_with_base"
+    merged = getattr(settings, name, settings.getwithbase)("EXTENSIONS")
     return {load_object(path).__name__ for path in build_component_list(merged)}
 
 
