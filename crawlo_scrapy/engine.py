@@ -95,14 +95,22 @@ class Engine:
 
     def close(self, reason: str) -> None:
         """Close the spider, as if a component had asked for it."""
-        if self._engine.spider is None or self.closing:
+        from twisted.internet import reactor
+
+        clock: Any = reactor
+        # Not at once: the engine may be in the middle of asking us for a request.
+        clock.callLater(0, self._close, reason)
+
+    def _close(self, reason: str) -> None:
+        engine = self._engine
+        if engine.spider is None or self.closing:
             return
-        if hasattr(self._engine, "close_spider_async"):
+        if hasattr(engine, "close_spider_async"):
             # Also on the reactor that we refuse.
             run: Any = asyncio.ensure_future if asyncio_available() else Deferred.fromCoroutine
-            self._closing = run(self._engine.close_spider_async(reason=reason))
+            self._closing = run(engine.close_spider_async(reason=reason))
         else:
-            self._engine.close_spider(self._engine.spider, reason)
+            engine.close_spider(engine.spider, reason)
 
 
 def scheduler_of(crawler: Crawler) -> Any:

@@ -141,6 +141,7 @@ class Exchange:
         self._outage_pause = OUTAGE_PAUSE[0]
         self._stop = asyncio.Event()
         self.finished = False
+        self.lost = False
         self._task: asyncio.Task[None] | None = None
 
     # What Scrapy calls: memory only.
@@ -230,6 +231,7 @@ class Exchange:
                 self._report_return()
                 pause = self._pause()
             except CrawlLost as exc:
+                self.lost = True
                 self._on_lost(exc)
                 return
             except StoreError as exc:
@@ -516,7 +518,10 @@ class Exchange:
     # The end.
 
     async def close(self) -> bool:
-        """Flush, ack what is done, give back what was not started. False if Redis stayed away."""
+        """Flush, ack what is done, give back what was not started. False if Redis stayed away.
+
+        Sets `lost` if there is no crawl any more to leave.
+        """
         self._closing = True
         self._wake.set()
         self._stop.set()
@@ -524,15 +529,18 @@ class Exchange:
         if self._task is not None:
             await self._task
         deadline = time.monotonic() + CLOSE_TIMEOUT
-        while True:
+        while not self.lost:
             try:
                 await self._close_turn()
                 return True
+            except CrawlLost:
+                self.lost = True
             except StoreError as exc:
                 pause = self._report_outage(exc)
-                if isinstance(exc, CrawlLost) or time.monotonic() + pause > deadline:
+                if time.monotonic() + pause > deadline:
                     return False
                 await asyncio.sleep(pause)
+        return False
 
     async def _close_turn(self) -> None:
         while True:

@@ -86,6 +86,9 @@ class Registration:
             # Its last worker is removing it, or died while it did; that may be done twice.
             await self._frontier.purge()
             status, found = await self._join(process_age)
+        if status == "finished" and await self._sweep():
+            # Somebody died after the end, and nobody was left to strike him off.
+            status, found = await self._join(process_age)
         if status == "format":
             raise StoreRefused(
                 f"The crawl {self.keys.name} was written in format {found} and this version of "
@@ -105,17 +108,29 @@ class Registration:
         if removed := await self._frontier.purge():
             logger.info("Purged the crawl %s: %d keys", self.keys.name, removed)
 
+    async def _sweep(self) -> bool:
+        """Strike off who has been silent for too long; return whether there was anybody."""
+        living = await self._workers.living(self._terms.timeout)
+        silent = set(await self._workers.alive()) - set(living)
+        for worker_id in sorted(silent):
+            await self._reclaim(worker_id)
+        return bool(silent)
+
     async def _join(self, process_age: float, before: Membership | None = None) -> Any:
-        worker_id = self.node if not self._lives else f"{self.node}~{self._lives + 1}"
-        status, found = await self._workers.join(
-            worker_id,
-            self._record,
-            bucket_fill=self._bucket_fill,
-            process_age=process_age,
-            named=self._terms.named,
-            seeding=self._terms.seeding,
-            before=before,
-        )
+        status: str = "taken"
+        while status == "taken":
+            # By this worker's former life, by one that was killed, or by a namesake.
+            worker_id = self.node if not self._lives else f"{self.node}~{self._lives + 1}"
+            status, found = await self._workers.join(
+                worker_id,
+                self._record,
+                bucket_fill=self._bucket_fill,
+                process_age=process_age,
+                named=self._terms.named,
+                seeding=self._terms.seeding,
+                before=before,
+            )
+            self._lives += status == "taken"
         if isinstance(found, Membership):
             self.member = found
             self._lives += 1
@@ -243,6 +258,8 @@ class Registration:
     async def leave(self, reason: str) -> None:
         """Strike this worker off; the last one of a finished crawl may purge it."""
         self.stop_heartbeat()
+        if not self._terms.persist:
+            await self._sweep()
         status, others = await self._workers.leave(
             self.member, reason, keep_crawl=self._terms.persist
         )

@@ -77,17 +77,16 @@ class RedisScheduler(BaseScheduler):
 
     def open(self, spider: Spider) -> Deferred[None] | None:
         """Join the crawl. A user's mistake closes the spider with one line in the log."""
+        self._engine = Engine(self._crawler)
+        self._crawler.signals.connect(self._on_idle, signals.spider_idle)
         try:
             require_asyncio()
         except StoreError as exc:
             self._refuse(exc, "wrong_reactor")
-            self._crawler.signals.connect(self._on_idle, signals.spider_idle)
             return None
         return _deferred(self._open(spider))
 
     async def _open(self, spider: Spider) -> None:
-        self._crawler.signals.connect(self._on_idle, signals.spider_idle)
-        self._engine = Engine(self._crawler)
         try:
             await self._join(spider)
         except SettingError as exc:
@@ -242,7 +241,7 @@ class RedisScheduler(BaseScheduler):
         """Hand out a request that this worker has leased, or None."""
         exchange = self._exchange
         if self._close_reason is not None:
-            self._engine_close(self._close_reason)
+            self._engine.close(self._close_reason)
             return None
         if exchange is None:
             return None
@@ -260,9 +259,6 @@ class RedisScheduler(BaseScheduler):
 
     def __len__(self) -> int:
         return int(self.has_pending_requests())
-
-    def _engine_close(self, reason: str) -> None:
-        Engine(self._crawler).close(reason)
 
     def _on_idle(self) -> None:
         if self._exchange is None or not self._exchange.finished:
@@ -287,7 +283,7 @@ class RedisScheduler(BaseScheduler):
             logger.error("%s", exc)
             self._crawler.signals.connect(self._fail, signals.engine_stopped)
         self._registration.stop_heartbeat()
-        self._engine_close(exc.reason)
+        self._engine.close(exc.reason)
 
     async def seed(self, start: AsyncIterator[Any]) -> AsyncIterator[Any]:
         """Yield what the spider's `start()` yields, if it is for this worker to seed."""
@@ -318,6 +314,8 @@ class RedisScheduler(BaseScheduler):
     async def _leave(self, exchange: Exchange, reason: str) -> None:
         flushed = await exchange.close()
         self._registration.stop_heartbeat()
+        if exchange.lost:
+            return
         if not flushed:
             logger.warning(
                 "Could not tell Redis that this worker leaves. Nothing is lost: once it counts "

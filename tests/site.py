@@ -73,6 +73,7 @@ class Site:
         body = b"<html>page</html>"
         writer.write(
             f"HTTP/1.1 {status}\r\nContent-Type: text/html\r\n{extra}"
-            f"Content-Length: {len(body)}\r\n\r\n".encode() + body
+            f"Content-Length: {len(body)}\r\n\r\n".encode()
+            + body
         )
         await writer.drain()

@@ -151,7 +151,9 @@ async def test_dont_filter_means_do_not_filter_not_do_not_record(redis_url, proj
 
 
 async def test_dupefilter_of_the_project(redis_url, project, site):
-    settings = crawl_settings(redis_url, project, DUPEFILTER_CLASS="scrapy.dupefilters.RFPDupeFilter")
+    settings = crawl_settings(
+        redis_url, project, DUPEFILTER_CLASS="scrapy.dupefilters.RFPDupeFilter"
+    )
     links = ["/ok/1", "/ok/1", "/ok/2"]
     crawler = await crawl(Links, settings, site=site.url, links=links)
     assert sorted(crawler.spider.crawled) == ["/ok/1", "/ok/2"]

@@ -55,7 +55,14 @@ class Bench:
         stats = DummyStatsCollector.__new__(DummyStatsCollector)
         stats.inc_value = lambda *args: None
         self.registration = Registration(
-            self.client, Address(url=redis_url), peek.keys, frontier, "w", {"node": "w"}, TERMS, stats
+            self.client,
+            Address(url=redis_url),
+            peek.keys,
+            frontier,
+            "w",
+            {"node": "w"},
+            TERMS,
+            stats,
         )
         self.duplicates = []
         self.exchange = Exchange(
@@ -186,9 +193,7 @@ class Snapshot:
 
 
 @pytest.mark.parametrize(("saved", "lost"), [(1, 5), (3, 9), (10, 30), (20, 21), (1, 39)])
-async def test_rollback(
-    saved: int, lost: int, redis_url: str, project: str, site: Site
-) -> None:
+async def test_rollback(saved: int, lost: int, redis_url: str, project: str, site: Site) -> None:
     peek = Peek(redis_url, project, "tree")
     snapshots = []
 

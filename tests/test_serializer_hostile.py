@@ -51,7 +51,11 @@ EXTENSIONS = st.builds(
 @settings(fast, max_examples=300)
 @given(st.binary(max_size=60) | EXTENSIONS)
 def test_hostile_bytes_raise_only_cannot_decode(data):
-    for payload in (data, b"\x82\xa1u\xa9http://a/\xa1a" + data, b"\x82\xa1u\xa9http://a/\xa1h" + data):
+    for payload in (
+        data,
+        b"\x82\xa1u\xa9http://a/\xa1a" + data,
+        b"\x82\xa1u\xa9http://a/\xa1h" + data,
+    ):
         try:
             SERIALIZER.decode(payload)
         except CannotDecode as exc:

@@ -103,5 +103,8 @@ def run(arguments: list[str] | None = None) -> int:
 
 
 def _failed(message: str, status: int) -> int:
+    lines = message.splitlines()
+    if len(lines) == 2:  # a heading and the one thing under it
+        message = " ".join(line.strip() for line in lines)
     click.echo(f"Error: {message}", err=True)
     return status

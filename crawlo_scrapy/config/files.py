@@ -32,7 +32,8 @@ def load_config_file(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Execute a configuration file and return the settings that it makes.
 
     The file holds ``config = CrawloConfig...``, plain names, or both; plain names win. Crawlo's
-    import paths work inside it, and the name CrawloConfig is there without an import. Raises `SettingError`.
+    import paths work inside it, and the name CrawloConfig is there without an import. Raises
+    `SettingError`.
     """
     given, defaults = _read(Path(path))
     return {**defaults, **given}

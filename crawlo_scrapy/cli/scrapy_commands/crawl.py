@@ -13,12 +13,14 @@ from crawlo_scrapy.cli.report import as_dict
 class Command(crawl.Command):
     def run(self, args: list[str], opts: Any) -> None:
         process: Any = self.crawler_process
-        made = []
+        made: list[Any] = []
         create = process.create_crawler
 
         def create_crawler(spidercls: Any) -> Any:
-            made.append(create(spidercls))
-            return made[-1]
+            crawler = create(spidercls)
+            if crawler not in made:  # `crawl` passes the one it made through here again
+                made.append(crawler)
+            return crawler
 
         process.create_crawler = create_crawler
         super().run(args, opts)

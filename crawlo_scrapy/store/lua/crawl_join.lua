@@ -5,7 +5,8 @@
 --         then fields and values of the worker's record
 -- Returns {status, run}. status: "joined"; "finished" when this worker came too late, or the
 -- crawl is named and done; "purging"; "format" when another version of this package wrote the
--- crawl (run is that version); "lost" when the crawl that the worker was in is gone.
+-- crawl (run is that version); "lost" when the crawl that the worker was in is gone; "taken"
+-- while the registry has a worker of that id, dead or alive.
 local meta, workers, worker, seeds = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local id, format, bucket_fill, age = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
 local named, every, before = ARGV[5] == '1', ARGV[6] == 'every', ARGV[7]
@@ -21,6 +22,7 @@ if state == 'finished' then
   local late = redis.call('ZCARD', workers) > 0 or now - age < tonumber(fields[4])
   if named or before ~= '' or (late and not every) then return {'finished', run} end
 end
+if redis.call('ZSCORE', workers, id) then return {'taken', run} end
 if not state or state == 'finished' then
   run = run + 1
   redis.call('HSET', meta, 'state', 'running', 'run', run, 'format', format,

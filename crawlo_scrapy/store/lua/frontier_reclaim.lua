@@ -42,7 +42,9 @@ redis.call('ZREM', workers, id)
 redis.call('HDEL', worker, 'pushed', 'started', 'local', 'seeding')
 redis.call('HSET', worker, 'left', now, 'reason', 'dead')
 redis.call('EXPIRE', worker, ARGV[4])
-redis.call('HINCRBY', meta, 'queued', requeued)
-redis.call('HINCRBY', meta, 'leased', -#held)
+if #held > 0 then -- Lua's -0 is no integer to Redis
+  redis.call('HINCRBY', meta, 'queued', requeued)
+  redis.call('HINCRBY', meta, 'leased', -#held)
+end
 if redis.call('HGET', meta, 'seeder') == id then redis.call('HDEL', meta, 'seeder') end
 return {requeued, buried}
