@@ -307,8 +307,9 @@ class Exchange:
             self._suspects.remove(suspect)
             self._put(suspect)
         self._receive(result.leases)
-        self._queued = result.queued
         self.finished = result.state == "finished"
+        # A counter that has drifted must not keep a finished crawl's workers waiting.
+        self._queued = 0 if self.finished else max(0, result.queued)
         self._seeding.observe(result.seeding)
         if result.held != self._expected_leases():
             await self._reconcile()
@@ -422,6 +423,7 @@ class Exchange:
             self._last_finish_test = now
             self.finished = await self._registration.finish()
         if self.finished:
+            self._queued = 0
             self._engine.wake()
 
     # When Redis and this worker disagree.

@@ -76,7 +76,9 @@ def did_you_mean(word: str, known: Any) -> str:
     return f" Did you mean {' or '.join(close)}?" if close else ""
 
 
-@click.group(cls=LazyGroup, epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=LazyGroup, epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"]}
+)
 @click.version_option(__version__, prog_name="crawlo-scrapy")
 def cli() -> None:
     """Distributed crawling for Scrapy: many processes, one crawl, nothing lost.

@@ -102,7 +102,10 @@ def _project(settings: BaseSettings) -> Finding:
         return Finding("error", "project", text, "Try `scrapy list`.")
     if not names:
         return Finding(
-            "warning", "project", f"{settings['BOT_NAME']} has no spiders", "crawlo-scrapy genspider"
+            "warning",
+            "project",
+            f"{settings['BOT_NAME']} has no spiders",
+            "crawlo-scrapy genspider",
         )
     return Finding("ok", "project", f"{settings['BOT_NAME']}: {', '.join(names)}")
 
@@ -110,7 +113,10 @@ def _project(settings: BaseSettings) -> Finding:
 def _reactor(settings: BaseSettings) -> Finding:
     if settings["TWISTED_REACTOR"] != _REACTOR:
         return Finding(
-            "error", "reactor", str(settings["TWISTED_REACTOR"]), f"Set TWISTED_REACTOR = '{_REACTOR}'."
+            "error",
+            "reactor",
+            str(settings["TWISTED_REACTOR"]),
+            f"Set TWISTED_REACTOR = '{_REACTOR}'.",
         )
     return Finding("ok", "reactor", "asyncio")
 

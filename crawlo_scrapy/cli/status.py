@@ -107,7 +107,9 @@ def show(state: CrawlState, timeout: float) -> None:
     if state.finished:
         facts.add_row("finished", f"{moment(state.finished)} UTC")
     facts.add_row("seeding", _seeding(state))
-    facts.add_row("queued", f"{state.queued:,}{f', {state.delayed:,} delayed' * bool(state.delayed)}")
+    facts.add_row(
+        "queued", f"{state.queued:,}{f', {state.delayed:,} delayed' * bool(state.delayed)}"
+    )
     facts.add_row("in flight", f"{state.started:,} started of {state.leased:,} leased")
     facts.add_row("done", f"{state.acked:,}")
     facts.add_row("seen", f"{state.seen:,} URLs")

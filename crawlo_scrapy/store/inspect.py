@@ -117,7 +117,9 @@ def keys_of(name: str) -> Keys:
     """Return the keys of the crawl of that name, as `find_crawls` gives it."""
     parts = [unquote(part) for part in name.split(":")]
     if len(parts) not in (2, 3) or not all(parts):
-        raise ValueError(f"{name!r} is not the name of a crawl: PROJECT:SPIDER or PROJECT:SPIDER:ID")
+        raise ValueError(
+            f"{name!r} is not the name of a crawl: PROJECT:SPIDER or PROJECT:SPIDER:ID"
+        )
     return Keys(*parts)
 
 

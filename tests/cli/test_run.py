@@ -124,7 +124,9 @@ def test_settings_hide_secrets(crawlo: Command) -> None:
     done = crawlo("settings", "shop", REDIS_PASSWORD="hush", CONCURRENCY="9")
     assert "hush" not in done.stdout
     assert "environment" in done.stdout
-    rows = {row["name"]: row for row in json.loads(crawlo("settings", "--json", CONCURRENCY="9").stdout)}
+    rows = {
+        row["name"]: row for row in json.loads(crawlo("settings", "--json", CONCURRENCY="9").stdout)
+    }
     assert rows["CONCURRENCY"]["value"] == "9"
 
 

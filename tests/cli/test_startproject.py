@@ -140,7 +140,12 @@ def test_wheel_holds_all_that_the_command_needs(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     demo = subprocess.run(
-        ["crawlo-scrapy", "demo"], cwd=tmp_path, env=env, capture_output=True, text=True, check=False
+        ["crawlo-scrapy", "demo"],
+        cwd=tmp_path,
+        env=env,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert demo.returncode == 0, demo.stdout + demo.stderr
 

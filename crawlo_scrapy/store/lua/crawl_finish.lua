@@ -17,5 +17,5 @@ end
 
 --#include _clock
 
-redis.call('HSET', meta, 'state', 'finished', 'finished', now)
+redis.call('HSET', meta, 'state', 'finished', 'finished', now, 'queued', 0, 'leased', 0)
 return 1
