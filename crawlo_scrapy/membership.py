@@ -82,8 +82,8 @@ class Registration:
             await self._flush()
         self._bucket_fill = await seen.bucket_fill(self._client)
         status, found = await self._join(process_age)
-        if status == "purging":
-            # Its last worker is removing it, or died while it did; that may be done twice.
+        while status == "purging":
+            # Its last worker is removing it, or died while it did: this worker takes over.
             await self._frontier.purge()
             status, found = await self._join(process_age)
         if status == "finished" and await self._sweep():
@@ -98,14 +98,15 @@ class Registration:
         return bool(status == "joined")
 
     async def _flush(self) -> None:
-        alive = await self._workers.living(self._terms.timeout)
-        if alive:
+        removed = await self._frontier.purge(unless_alive=self._terms.timeout)
+        if removed < 0:
+            alive = await self._workers.living(self._terms.timeout)
             raise StoreRefused(
                 f"SCHEDULER_FLUSH_ON_START would purge the crawl {self.keys.name} while "
                 f"{len(alive)} worker(s) live in it ({', '.join(alive[:3])}). Stop them first, "
                 "or unset SCHEDULER_FLUSH_ON_START for all but the first worker."
             )
-        if removed := await self._frontier.purge():
+        if removed:
             logger.info("Purged the crawl %s: %d keys", self.keys.name, removed)
 
     async def _sweep(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
@@ -73,7 +74,7 @@ class DemoCrawl:
         while not (text := log.read_text()).startswith("http") or "\n" not in text:
             if not self._shop.alive or time.monotonic() > deadline:
                 raise ServerError(f"the shop does not start: {self._shop.log_tail()}")
-            time.sleep(0.02)
+            await asyncio.sleep(0.02)
         self._shop_url = text.splitlines()[0]
         return self._shop_url
 

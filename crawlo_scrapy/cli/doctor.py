@@ -182,7 +182,7 @@ def _eviction(info: dict[str, Any]) -> Finding:
         )  # fmt: skip
     if policy != "noeviction":
         return Finding(
-            "warning", "eviction", f"maxmemory-policy is {policy}, which counts once maxmemory is set",
+            "warning", "eviction", f"maxmemory-policy is {policy}: it counts once maxmemory is set",
             "CONFIG SET maxmemory-policy noeviction",
         )  # fmt: skip
     return Finding("ok", "eviction", policy)

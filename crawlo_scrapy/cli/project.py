@@ -111,9 +111,11 @@ def find_config(name: str) -> Path:
 
 def spider_loader(settings: Settings) -> Any:
     """Return the loader of the project's spiders."""
-    from scrapy.spiderloader import get_spider_loader
+    from scrapy.utils.misc import load_object
 
-    return get_spider_loader(settings)
+    # Scrapy 2.13 has no get_spider_loader.
+    loader: Any = load_object(settings["SPIDER_LOADER_CLASS"])
+    return loader.from_settings(settings.frozencopy())
 
 
 def require_spider(settings: Settings, name: str) -> Any:

@@ -40,7 +40,7 @@ _SETTINGS = {
 _LEVELS = ["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
 
 
-class Assignment(click.ParamType):
+class Assignment(click.ParamType):  # type: ignore[type-arg]  # generic in newer versions only
     """NAME=VALUE, as a pair."""
 
     name = "NAME=VALUE"

@@ -72,6 +72,8 @@ class MongoWriter(Writer):
         if options.mode not in MODES:
             raise StorageError(f"the MongoDB mode is {options.mode!r}, not one of {MODES}")
         self._options = options
+        # Repeats are wanted in mode insert: no index may refuse them.
+        self._key = () if options.mode == "insert" else tuple(options.key)
         self._names = names
         self._client: AsyncMongoClient[dict[str, Any]] | None = None
         self._collections: dict[str, AsyncCollection[dict[str, Any]]] = {}
@@ -125,11 +127,13 @@ class MongoWriter(Writer):
                     f"its field {name!r} is one that MongoDB takes for an operator or a path"
                 )
         collection = self._names.name(fields, item_class)
-        if self._options.key:
-            chosen = {name: fields[name] for name in require(fields, self._options.key)}
-        else:
-            generated = ObjectId() if self._options.mode == "insert" else fingerprint(fields)
-            chosen = {"_id": document.setdefault("_id", generated)}
+        chosen = {name: fields[name] for name in require(fields, self._key)}
+        generated = not self._key and "_id" not in document
+        if generated:
+            insert = self._options.mode == "insert"
+            document["_id"] = ObjectId() if insert else fingerprint(fields)
+        if not self._key:
+            chosen = {"_id": document["_id"]}
         registry = TypeRegistry(fallback_encoder=_known_to_bson)
         options: CodecOptions[Any] = CodecOptions(type_registry=registry)
         try:
@@ -142,19 +146,18 @@ class MongoWriter(Writer):
         if size > self._max_size:
             raise ItemRefused(f"it has {size} bytes, MongoDB takes {self._max_size}")
         await self._collection(collection)
-        operation = self._operation(document, raw, RawBSONDocument(key))
+        operation = self._operation(raw, RawBSONDocument(key), generated)
         return Row(_Document(collection, operation), size)
 
-    def _operation(self, document: Mapping[str, Any], raw: Any, key: Any) -> Any:
+    def _operation(self, raw: Any, key: Any, generated: bool) -> Any:
         from pymongo import InsertOne, ReplaceOne, UpdateOne
 
-        mode = self._options.mode
-        if mode == "insert":
-            # With an _id made here, a repeated attempt is told from a second item.
-            return InsertOne(raw if "_id" in document else document)
-        if mode == "replace":
+        # What has a generated _id is there already or not: an insert tells, and is the fastest.
+        if generated or self._options.mode in ("insert", "ignore"):
+            return InsertOne(raw)
+        if self._options.mode == "replace":
             return ReplaceOne(key, raw, upsert=True)
-        return UpdateOne(key, {"$set" if mode == "upsert" else "$setOnInsert": raw}, upsert=True)
+        return UpdateOne(key, {"$set": raw}, upsert=True)
 
     async def write(self, rows: Sequence[Row]) -> None:
         places: dict[str, list[int]] = defaultdict(list)
@@ -189,7 +192,7 @@ class MongoWriter(Writer):
             again = {}
             for index, error in failed.items():
                 place = places[index]
-                if self._is_repeat(error):
+                if self._is_repeat(operations[place], error):
                     continue
                 if race < _RACES and self._is_race(error):
                     again[place] = operations[place]
@@ -211,19 +214,18 @@ class MongoWriter(Writer):
                 raise StorageUnavailable(str(error.get("errmsg", error["code"])))
         return failed
 
-    def _is_repeat(self, error: Mapping[str, Any]) -> bool:
+    def _is_repeat(self, operation: Any, error: Mapping[str, Any]) -> bool:
         """Tell whether the item is there already, which is what the mode wants."""
         if error.get("code") != _DUPLICATE_KEY:
             return False
         if self._options.mode == "ignore":
             return True
-        return self._options.mode == "insert" and _key_of(error) == {"_id"}
+        return isinstance(operation, self._pymongo.InsertOne) and _key_of(error) == {"_id"}
 
     def _is_race(self, error: Mapping[str, Any]) -> bool:
         """Tell whether another worker inserted the same key between our look and our insert."""
-        key = set(self._options.key) or {"_id"}
-        mode = self._options.mode
-        return error.get("code") == _DUPLICATE_KEY and mode != "insert" and _key_of(error) == key
+        key = set(self._key) or {"_id"}
+        return error.get("code") == _DUPLICATE_KEY and _key_of(error) == key
 
     async def _collection(self, name: str) -> AsyncCollection[dict[str, Any]]:
         """Return the collection, its index made."""
@@ -237,8 +239,8 @@ class MongoWriter(Writer):
             collection = database.get_collection(
                 name, write_concern=concern if self._options.write_concern else None
             )
-            if self._options.key:
-                index = [(field_name, 1) for field_name in self._options.key]
+            if self._key:
+                index = [(field_name, 1) for field_name in self._key]
                 await collection.create_index(index, unique=True)
         except self._errors.InvalidName as exc:
             raise ItemRefused(f"{name!r} is no name for a collection: {exc}") from None
@@ -246,7 +248,7 @@ class MongoWriter(Writer):
             if exc.code in _NOT_THE_ITEM:
                 raise StorageUnavailable(str(exc)) from exc
             raise ItemRefused(
-                f"collection {name!r} has no unique index on {list(self._options.key)}, and it "
+                f"collection {name!r} has no unique index on {list(self._key)}, and it "
                 f"cannot be made (are there duplicates already?): {exc}"
             ) from None
         except self._errors.ConnectionFailure as exc:

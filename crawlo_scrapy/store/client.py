@@ -37,10 +37,14 @@ class Address:
     def __str__(self) -> str:
         if not self.url:
             return f"{self.host}:{self.port}/{self.db}"
-        parts = urlsplit(self.url)
+        try:
+            parts = urlsplit(self.url)
+            port = f":{parts.port}" if parts.port else ""
+        except ValueError:
+            # A password that is not percent-encoded may be taken for a port: show nothing.
+            return "(an address that is not valid)"
         if parts.scheme == "unix":
             return parts.path
-        port = f":{parts.port}" if parts.port else ""
         return f"{parts.hostname or 'localhost'}{port}{parts.path if parts.path != '/' else ''}"
 
 

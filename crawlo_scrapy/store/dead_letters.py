@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
 from crawlo_scrapy.store.client import Client
-from crawlo_scrapy.store.frontier import Membership, Push
+from crawlo_scrapy.store.frontier import Membership, Push, queue_priority
 from crawlo_scrapy.store.keys import Keys
 from crawlo_scrapy.store.scripts import Call, run
 
@@ -51,13 +51,15 @@ class DeadLetters:
         self, member: Membership, letter_id: str, push: Push, reason: str, error: str
     ) -> None:
         """Keep a request that never came into the queue. *letter_id* must be unique."""
-        await self._bury(member, letter_id, reason, error, [push.slot, push.priority, push.payload])
+        request = [push.slot, queue_priority(push.priority), push.payload]
+        await self._bury(member, letter_id, reason, error, request)
 
     async def _bury(
         self, member: Membership, letter_id: str, reason: str, error: str, request: list[object]
     ) -> bool:
         keys = [self.keys.meta, self.keys.leases(member.worker_id), self.keys.dead]
-        args = [letter_id, reason, error[:500], member.worker_id, *request]
+        message = error[:500].encode("utf-8", "replace")
+        args = [letter_id, reason, message, member.worker_id, *request]
         return bool((await run(self.client, Call("frontier_bury", keys, args)))[0])
 
     async def list(self) -> AsyncIterator[DeadLetter]:

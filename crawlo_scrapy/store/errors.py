@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import redis.exceptions as rex
 
 
@@ -25,11 +27,16 @@ class CrawlLost(StoreError):
         self.reason = reason
 
 
-#: First words of error replies that pass by themselves.
-_PASSING = (
-    "LOADING", "READONLY", "OOM", "BUSY", "MASTERDOWN", "CLUSTERDOWN", "NOREPLICAS",
-    "TRYAGAIN", "MISCONF", "MOVED", "ASK",
+#: Error replies that pass by themselves. redis-py cuts off the first word of these.
+_PASSING_ERRORS = (
+    rex.AskError, rex.BusyLoadingError, rex.ClusterDownError, rex.MasterDownError,
+    rex.OutOfMemoryError, rex.ReadOnlyError, rex.TryAgainError,
 )  # fmt: skip
+#: First words of such replies; inside a script Redis 6.2 puts "-" and them after its own.
+_PASSING = re.compile(
+    r"(?:^|[ :]-)(?:LOADING|READONLY|OOM|BUSY|MASTERDOWN|CLUSTERDOWN|NOREPLICAS|TRYAGAIN"
+    r"|MISCONF|MOVED|ASK) "
+)
 
 
 def translate(exc: Exception, address: str) -> StoreError:
@@ -42,13 +49,15 @@ def translate(exc: Exception, address: str) -> StoreError:
             f"Redis at {address} refuses the login or a command ({_first_line(text)}). "
             "Check REDIS_PASSWORD and REDIS_USER, and the rights of that user."
         )
+    if isinstance(exc, _PASSING_ERRORS) or _PASSING.search(text):
+        return StoreUnavailable(
+            f"Redis at {address} cannot serve now: {_first_line(text) or type(exc).__name__}"
+        )
     if isinstance(exc, (rex.ConnectionError, rex.TimeoutError, OSError, TimeoutError)):
         return StoreUnavailable(
             f"Redis at {address} cannot be reached ({_first_line(text) or type(exc).__name__}). "
             "Check that it runs and that REDIS_URL, or REDIS_HOST and REDIS_PORT, are right."
         )
-    if text.startswith(_PASSING):
-        return StoreUnavailable(f"Redis at {address} cannot serve now: {_first_line(text)}")
     return StoreError(f"Redis at {address} answered: {_first_line(text)}")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
+from uuid import uuid4
 
 from crawlo_scrapy.store.client import Client
 from crawlo_scrapy.store.keys import Keys
@@ -16,6 +17,12 @@ WORKER_RECORD_TTL = 24 * 60 * 60
 #: Requests that one push script handles at most; Redis does nothing else meanwhile.
 PUSH_BATCH = 1000
 
+#: Requests that one lease script gives at most.
+LEASE_BATCH = 1000
+
+#: Priorities beyond this, either way, are all one: a ZSET's score is no longer exact there.
+MAX_PRIORITY = 2**53
+
 #: How many keys are unlinked, or scanned for, in one step of a purge.
 PURGE_STEP = 500
 
@@ -23,8 +30,16 @@ PURGE_STEP = 500
 MAX_ATTEMPTS = 100
 
 
+def queue_priority(priority: int) -> int:
+    """Return *priority* in the range that the queue can tell apart."""
+    return max(-MAX_PRIORITY, min(MAX_PRIORITY, int(priority)))
+
+
 class Push(NamedTuple):
-    """A request on its way into the queue. Modes are those of ``frontier_push.lua``."""
+    """A request on its way into the queue. Modes are those of ``frontier_push.lua``.
+
+    `slot` is what `keys.clean` made of a name.
+    """
 
     mode: str
     prefix: int
@@ -96,7 +111,7 @@ class Frontier:
     ) -> Exchanged:
         """Push *pushes*, then ack *acks*, then lease at most *limit*: one round trip.
 
-        An ack is refused while a push before it is not in Redis. *started* are the leases that
+        One call leases no more than `LEASE_BATCH`. An ack is refused while a push before it is not in Redis. *started* are the leases that
         the engine has; *local* counts requests that only this worker knows. At most
         `PUSH_BATCH` requests may be pushed at once. May be repeated with the same arguments
         after a `StoreUnavailable`: what was pushed is not pushed again.
@@ -107,7 +122,10 @@ class Frontier:
         if pushes:
             args: list[Any] = [batch, self._order]
             for p in pushes:
-                args += (p.mode, p.prefix, p.member, p.slot, p.priority, p.delay_ms, p.payload)
+                args += (
+                    p.mode, p.prefix, p.member, p.slot, queue_priority(p.priority),
+                    p.delay_ms, p.payload,
+                )  # fmt: skip
             calls.append(
                 Call(
                     "frontier_push",
@@ -127,7 +145,7 @@ class Frontier:
                     keys.meta, worker, leases, keys.slots, keys.delayed, keys.workers,
                     keys.queue_prefix,
                 ],
-                [batch, limit, ",".join(started), local],
+                [batch, min(limit, LEASE_BATCH), ",".join(started), local],
             )
         )  # fmt: skip
         results = await run(self.client, *calls)
@@ -168,31 +186,42 @@ class Frontier:
                 keys.meta, keys.workers, keys.worker(worker_id), keys.leases(worker_id),
                 keys.slots, keys.dead, keys.queue_prefix,
             ],
-            [worker_id, round(timeout * 1000), max_attempts, WORKER_RECORD_TTL],
+            [
+                worker_id, round(timeout * 1000), min(max_attempts, MAX_ATTEMPTS),
+                WORKER_RECORD_TTL,
+            ],
         )  # fmt: skip
         [[requeued, buried]] = await run(self.client, call)
         return None if requeued < 0 else (int(requeued), int(buried))
 
-    async def purge(self, *, queue_only: bool = False) -> int:
+    async def purge(self, *, queue_only: bool = False, unless_alive: float | None = None) -> int:
         """Remove this crawl's keys, in pieces, and no other. Returns how many there were.
 
-        With *queue_only* the seen set, statistics and items stay. `meta` goes last, so that a
-        purge that was cut off is seen and can be repeated.
+        All workers are struck off first; with *unless_alive* nothing is done, and -1
+        returned, when one of them was heard within so many seconds. Until the end nobody can
+        join. A purge that was cut off leaves the state ``purging`` behind and can be repeated;
+        if two run, the later takes over and the earlier stops. With *queue_only* the seen set,
+        statistics and items stay, and the next worker to join begins a new run.
         """
-        keys, found = self.keys, 0
-        kept = (keys.seen_prefix, keys.stats_prefix, keys.items, keys.meta)
+        keys, token = self.keys, uuid4().hex
+        silence = "" if unless_alive is None else round(unless_alive * 1000)
+        begin = Call("purge_begin", [keys.meta, keys.workers, keys.worker_prefix], [token, silence])
+        [found] = await run(self.client, begin)
+        if found < 0:
+            return -1
+        kept = [keys.seen_prefix, keys.stats_prefix, keys.items] if queue_only else []
+        spared = tuple(key.encode() for key in [keys.meta, *kept])
         async for batch in self._key_batches():
-            doomed = [
-                key
-                for key in batch
-                if key != keys.meta.encode() and not (queue_only and key.decode().startswith(kept))
-            ]
+            doomed = [key for key in batch if not key.startswith(spared)]
             if doomed:
-                found += await self.client.call("unlink", *doomed)
-        if queue_only:
-            await self.client.call("hset", keys.meta, mapping={"queued": 0, "leased": 0})
-            return found
-        return found + int(await self.client.call("unlink", keys.meta))
+                [removed] = await run(
+                    self.client, Call("purge_step", [keys.meta, *doomed], [token])
+                )
+                if removed < 0:
+                    return int(found)
+                found += removed
+        await run(self.client, Call("purge_end", [keys.meta], [token, int(queue_only)]))
+        return int(found)
 
     async def _key_batches(self) -> Any:
         cursor = 0

@@ -105,7 +105,8 @@ async def find_crawls(client: Client, project: str | None = None) -> list[str]:
     Scans all keys in small steps, because nobody keeps a list of crawls.
     """
     pattern = ALL_CRAWLS if project is None else f"crawlo:{{{clean(project)}:*}}:meta"
-    found, cursor = set(), 0
+    found: set[str] = set()
+    cursor = 0
     while True:
         cursor, page = await client.call("scan", cursor, match=pattern, count=SCAN_STEP)
         found.update(crawl_name(key.decode()) for key in page)

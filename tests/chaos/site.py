@@ -37,9 +37,7 @@ class ChaosSite:
     def __init__(self, pages: int, delay: float) -> None:
         self.pages = pages
         self.requests: Counter[bytes] = Counter()
-        self._replies = {
-            b"/page/%d" % page: reply(page, pages) for page in range(pages)
-        }
+        self._replies = {b"/page/%d" % page: reply(page, pages) for page in range(pages)}
         self._delay = delay
         self._ready = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), daemon=True)

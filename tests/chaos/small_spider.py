@@ -44,4 +44,3 @@ class SmallSpider(scrapy.Spider):
         if level < DEPTH:
             for number in range(WIDTH):
                 yield scrapy.Request(f"data:,{level}-{number}", meta={"level": level + 1})
-

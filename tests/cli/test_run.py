@@ -20,7 +20,8 @@ class {name}Spider(scrapy.Spider):
     start_urls = ["data:text/html,<h1>{name}</h1>"]
 
     def parse(self, response):
-        yield {{"name": self.name, "heading": response.css("h1::text").get(), "x": getattr(self, "x", "")}}
+        heading = response.css("h1::text").get()
+        yield {{"name": self.name, "heading": heading, "x": getattr(self, "x", "")}}
 """
 
 

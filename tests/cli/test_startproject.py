@@ -41,7 +41,7 @@ def test_every_template_makes_a_project_that_runs(
     words = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:twisted"]
     tests = subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False)
     assert "2 passed" in tests.stdout, tests.stdout
-    assert not [path for path in folder.rglob("*.tmpl")]
+    assert not list(folder.rglob("*.tmpl"))
     for path in folder.rglob("*"):
         if path.is_file() and path.suffix != ".pyc":
             assert not re.search("@(project|name|class|spider|domain)@", path.read_text()), path

@@ -1,9 +1,9 @@
--- Included where requests enter the queue; needs `slots`, `queue` (key prefix) and `now`.
+-- Included where requests enter the queue; needs `slots`, `queue` (key prefix) and the clock.
 -- queue .. slot: ZSET of the priorities in use; queue .. slot:priority: LIST of elements.
 -- An element is one byte (2 * attempts + suspect) and the payload.
 local function announce(slot, priority)
   redis.call('ZADD', queue .. slot, priority, priority)
-  redis.call('ZADD', slots, 'NX', now, slot)
+  redis.call('ZADD', slots, 'NX', now_exact, slot)
 end
 
 local function push_front(slot, priority, element)

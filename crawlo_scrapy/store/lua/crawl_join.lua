@@ -17,7 +17,9 @@ local fields = redis.call('HMGET', meta, 'state', 'run', 'format', 'finished')
 local state, run = fields[1], tonumber(fields[2]) or 0
 if fields[3] and fields[3] ~= format then return {'format', fields[3]} end
 if state == 'purging' then return {'purging', run} end
-if before ~= '' and before ~= tostring(run) then return {state and 'finished' or 'lost', run} end
+if before ~= '' and (not state or before ~= tostring(run)) then
+  return {state and 'finished' or 'lost', run}
+end
 if state == 'finished' then
   local late = redis.call('ZCARD', workers) > 0 or now - age < tonumber(fields[4])
   if named or before ~= '' or (late and not every) then return {'finished', run} end

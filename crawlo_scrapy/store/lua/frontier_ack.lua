@@ -5,7 +5,10 @@
 -- Returns -1 and drops nothing when that batch is not here: children come before parents.
 local meta, worker, leases = KEYS[1], KEYS[2], KEYS[3]
 if redis.call('HGET', worker, 'pushed') ~= ARGV[1] then return -1 end
-local held = redis.call('HDEL', leases, unpack(ARGV, 2))
+local held = 0
+for first = 2, #ARGV, 1000 do
+  held = held + redis.call('HDEL', leases, unpack(ARGV, first, math.min(first + 999, #ARGV)))
+end
 if held > 0 then
   redis.call('HINCRBY', meta, 'leased', -held)
   redis.call('HINCRBY', meta, 'acked', held)

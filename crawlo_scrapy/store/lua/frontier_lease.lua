@@ -49,16 +49,16 @@ local function take(slot, most)
   end
 end
 
-local ready = want > 0 and redis.call('ZCOUNT', slots, '-inf', now) or 0
+local ready = want > 0 and redis.call('ZCOUNT', slots, '-inf', now_exact) or 0
 while want > #given / 2 do
-  local slot = redis.call('ZRANGEBYSCORE', slots, '-inf', now, 'LIMIT', 0, 1)[1]
+  local slot = redis.call('ZRANGEBYSCORE', slots, '-inf', now_exact, 'LIMIT', 0, 1)[1]
   if not slot then break end
   take(slot, math.max(1, math.ceil((want - #given / 2) / math.max(1, ready))))
   ready = ready - 1
   if redis.call('EXISTS', queue .. slot) == 0 then
     redis.call('ZREM', slots, slot)
   else
-    redis.call('ZADD', slots, now, slot)
+    redis.call('ZADD', slots, now_exact, slot)
   end
 end
 

@@ -27,7 +27,7 @@ for i = #held, 1, -1 do
   local record = redis.call('HGET', leases, held[i])
   local slot, priority, element = split_record(record)
   local attempts = math.floor(string.byte(element) / 2) + (started[held[i]] and 1 or 0)
-  if attempts >= most then
+  if started[held[i]] and attempts >= most then
     local letter = {reason = 'attempts', attempts = attempts, worker = id, time = now,
       error = 'its workers died while it was in progress'}
     redis.call('HSET', dead, held[i], cjson.encode(letter) .. '\n' .. record)
