@@ -19,6 +19,7 @@ import sys
 from collections.abc import AsyncIterator, Iterator
 from itertools import islice
 from pathlib import Path
+from uuid import uuid4
 
 import redis
 from scrapy import Request, Spider
@@ -80,7 +81,7 @@ async def our_crawl(redis_url: str) -> AsyncIterator[tuple[Client, Keys, Members
     client, keys = Client.connect(Address(url=redis_url)), Keys("bench", "pages")
     try:
         fill = await seen.bucket_fill(client)
-        _, member = await Workers(client, keys).join("bench", {}, bucket_fill=fill)
+        _, member = await Workers(client, keys).join(f"bench-{uuid4()}", {}, bucket_fill=fill)
         if not isinstance(member, Membership):
             raise SystemExit(f"cannot join the crawl: {member}")
         yield client, keys, member

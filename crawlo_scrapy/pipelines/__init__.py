@@ -18,6 +18,8 @@ _HOMES = {
     "JsonPipeline": "jsonlines",
     "MongoPipeline": "mongodb",
     "MySQLPipeline": "mysql",
+    "RedisDedupPipeline": "redis_dedup",
+    "RedisStreamPipeline": "redis_stream",
 }
 
 

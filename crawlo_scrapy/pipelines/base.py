@@ -104,7 +104,7 @@ class BatchedPipeline:
     # Scrapy passes the spider up to 2.13 and warns of a *required* spider argument from 2.14 on.
 
     def open_spider(self, spider: Spider | None = None) -> Awaitable[None] | Deferred[None]:
-        return _as_scrapy_expects(self._open())
+        return as_scrapy_expects(self._open())
 
     async def process_item(self, item: Any, spider: Spider | None = None) -> Any:
         """Return *item* once it is stored; raise `DropItem` once it is kept as a dead item."""
@@ -120,7 +120,7 @@ class BatchedPipeline:
         return item
 
     def close_spider(self, spider: Spider | None = None) -> Awaitable[None] | Deferred[None]:
-        return _as_scrapy_expects(self._close())
+        return as_scrapy_expects(self._close())
 
     async def _open(self) -> None:
         try:
@@ -132,8 +132,9 @@ class BatchedPipeline:
             ) from None
         try:
             await self.writer.open()
-        except StorageError as exc:
-            logger.error("%s: %s", type(self).__name__, exc)
+        except BaseException as exc:
+            if isinstance(exc, StorageError):
+                logger.error("%s: %s", type(self).__name__, exc)
             await self.writer.close()
             raise
         self._is_open = True
@@ -194,7 +195,7 @@ class BatchedPipeline:
             self.crawler.stats.inc_value(f"items/{self.writer.name}/{what}", count)
 
 
-def _as_scrapy_expects(coro: Coroutine[Any, Any, None]) -> Awaitable[None] | Deferred[None]:
+def as_scrapy_expects(coro: Coroutine[Any, Any, None]) -> Awaitable[None] | Deferred[None]:
     """Scrapy up to 2.13 does not await what these methods return; later ones want it to."""
     if scrapy.version_info >= (2, 14):
         return coro

@@ -34,6 +34,10 @@ _NOT_THE_ITEM = frozenset(
     | {10058, 10107, 11600, 11602, 13388, 13435, 13436, 14031, 8000}
 )  # fmt: skip
 _DUPLICATE_KEY = 11000
+_BAD_URI = (
+    "MONGO_URI does not parse: it must look like mongodb://user:password@host:27017/, special "
+    "characters in user and password percent-encoded"
+)
 #: How often a unique key that another worker took at the same moment is tried again.
 _RACES = 5
 
@@ -89,6 +93,8 @@ class MongoWriter(Writer):
             ) from None
         self._pymongo, self._errors = pymongo, errors
         options = self._options
+        if options.uri.partition("?")[0].count("@") > 1:
+            raise StorageError(_BAD_URI)
         try:
             self._client = AsyncMongoClient(options.uri, **options.client)
             hello = await self._client.admin.command("hello")
@@ -108,8 +114,10 @@ class MongoWriter(Writer):
         if code == 13:
             return f"MongoDB gives this user no right to database {self._options.database!r}: {exc}"
         if isinstance(exc, self._errors.ServerSelectionTimeoutError):
-            first = str(exc).split(", Timeout:")[0]
+            first = str(exc).split(", Timeout:")[0].split(" (configured")[0]
             return f"no MongoDB answers at MONGO_URI's address: {first}"
+        if isinstance(exc, self._errors.InvalidURI):
+            return _BAD_URI  # its words may hold a part of the password
         if isinstance(exc, self._errors.PyMongoError):
             return f"MongoDB cannot be used with this configuration: {exc}"
         return f"MONGO_URI or a MONGO_ option is wrong: {exc}"

@@ -109,7 +109,7 @@ class MySQLWriter(Writer):
             self._max_packet = int((await self._ask("SELECT @@max_allowed_packet"))[0][0])
         except (self._errors.MySQLError, OSError, asyncio.TimeoutError) as exc:
             raise StorageError(self._why_not(exc)) from None
-        except StorageUnavailable as exc:
+        except (StorageUnavailable, ItemRefused) as exc:
             raise StorageError(str(exc)) from None
         for name in self._names.fixed():
             await self._check(name)
@@ -124,8 +124,8 @@ class MySQLWriter(Writer):
                 "check MYSQL_DB, create the database, or grant the right to it"
             )
         if isinstance(exc, (OSError, asyncio.TimeoutError)) or code in (2002, 2003, 2013):
-            return f"no answer from {options}: check MYSQL_HOST and MYSQL_PORT ({exc!r})"
-        return f"{options} cannot be used: {exc}"
+            return f"no answer from {options}: check MYSQL_HOST and MYSQL_PORT ({_said(exc)})"
+        return f"{options} cannot be used: {_said(exc)}"
 
     async def _check(self, name: str) -> None:
         """Raise `StorageError` unless table *name* is there or may be made."""
@@ -208,7 +208,7 @@ class MySQLWriter(Writer):
             if table is None and self._options.create_table:
                 try:
                     await self._ask(create_table(name, fields, item_class))
-                except self._errors.MySQLError as exc:
+                except ItemRefused as exc:
                     raise ItemRefused(f"no table {name!r} could be made for it: {exc}") from None
                 table = await self._load(name)
         if table is None:
@@ -229,7 +229,7 @@ class MySQLWriter(Writer):
                 "DATABASE() AND TABLE_NAME = %s AND EXTRA LIKE '%%auto_increment%%')",
                 (name, name),
             )
-        except self._errors.MySQLError as exc:
+        except ItemRefused as exc:
             raise StorageUnavailable(f"cannot look up table {name!r}: {exc}") from exc
         if not found:
             return None
@@ -245,7 +245,10 @@ class MySQLWriter(Writer):
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[Any]:
-        """Yield a connection; afterwards it is clean, or closed. Translates outages."""
+        """Yield a connection; afterwards it is clean, or closed.
+
+        Raises `StorageUnavailable` for outages, `ItemRefused` for what the server objects to.
+        """
         errors = self._errors
         connection = None
         try:
@@ -257,7 +260,9 @@ class MySQLWriter(Writer):
             code = exc.args[0] if isinstance(exc, errors.MySQLError) and exc.args else None
             lost = (OSError, EOFError, asyncio.TimeoutError, errors.InterfaceError)
             if code in _NOT_THE_ITEM or isinstance(exc, lost):
-                raise StorageUnavailable(f"{self._options}: {exc!r}") from exc
+                raise StorageUnavailable(f"{self._options}: {_said(exc)}") from exc
+            if code is not None:
+                raise ItemRefused(_said(exc)) from exc
             raise
         finally:
             if connection is not None:
@@ -268,3 +273,10 @@ class MySQLWriter(Writer):
             self._pool.terminate()
             await self._pool.wait_closed()
             self._pool = None
+
+
+def _said(exc: BaseException) -> str:
+    """Return the server's words, with its number for them."""
+    if len(exc.args) == 2 and isinstance(exc.args[0], int):
+        return f"{exc.args[1]} (error {exc.args[0]})"
+    return str(exc) or type(exc).__name__

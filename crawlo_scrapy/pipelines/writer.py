@@ -45,8 +45,9 @@ class Writer(ABC):
     async def write(self, rows: Sequence[Row]) -> None:
         """Store *rows*: when this returns, all of them survive the death of this process.
 
-        Raises `StorageUnavailable`: try the same rows again. `RowsRefused`: these rows never,
-        the others are stored. Anything else: nothing was stored, and some row is to blame.
+        Raises `StorageUnavailable`: try again, with the same list object. `RowsRefused`: these
+        rows never, the others are stored. Anything else: nothing was stored, and some row is
+        to blame.
         """
 
     @abstractmethod

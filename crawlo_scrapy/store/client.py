@@ -37,19 +37,38 @@ class Address:
     def __str__(self) -> str:
         if not self.url:
             return f"{self.host}:{self.port}/{self.db}"
-        try:
-            parts = urlsplit(self.url)
-            port = f":{parts.port}" if parts.port else ""
-        except ValueError:
-            # A password that is not percent-encoded may be taken for a port: show nothing.
+        if not is_valid(self.url):
+            # A part of a password that is not percent-encoded may stand anywhere in it.
             return "(an address that is not valid)"
+        parts = urlsplit(self.url)
         if parts.scheme == "unix":
             return parts.path
+        port = f":{parts.port}" if parts.port else ""
         return f"{parts.hostname or 'localhost'}{port}{parts.path if parts.path != '/' else ''}"
 
 
+def is_valid(url: str) -> bool:
+    """Return whether *url* is a Redis URL; redis-py takes many a one that is none."""
+    try:
+        parts = urlsplit(url)
+        database = parts.path.strip("/")
+        _ = parts.port
+    except ValueError:
+        return False
+    if parts.fragment or "@" in parts.query:
+        return False
+    if parts.scheme == "unix":
+        return bool(parts.path)
+    return parts.scheme in ("redis", "rediss") and (not database or database.isdigit())
+
+
 def client_options(address: Address, name: str) -> dict[str, Any]:
-    """Return what every client is made with, except how it retries."""
+    """Return what every client is made with, except how it retries.
+
+    Raises `StoreRefused` for a URL that does not parse.
+    """
+    if address.url is not None and not is_valid(address.url):
+        raise invalid_url()
     return {
         "db": address.db,
         "username": address.username,

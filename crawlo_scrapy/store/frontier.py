@@ -111,10 +111,10 @@ class Frontier:
     ) -> Exchanged:
         """Push *pushes*, then ack *acks*, then lease at most *limit*: one round trip.
 
-        One call leases no more than `LEASE_BATCH`. An ack is refused while a push before it is not in Redis. *started* are the leases that
-        the engine has; *local* counts requests that only this worker knows. At most
-        `PUSH_BATCH` requests may be pushed at once. May be repeated with the same arguments
-        after a `StoreUnavailable`: what was pushed is not pushed again.
+        An ack is refused while a push before it is not in Redis. *started* are the leases that
+        the engine has; *local* counts requests that only this worker knows. One call pushes at
+        most `PUSH_BATCH` requests and leases no more than `LEASE_BATCH`. May be repeated with
+        the same arguments after a `StoreUnavailable`: what was pushed is not pushed again.
         """
         keys, calls = self.keys, []
         worker, leases = keys.worker(member.worker_id), keys.leases(member.worker_id)

@@ -45,6 +45,10 @@ class Keys:
         self.dead = self.prefix + "dead"
         self.stats_prefix = self.prefix + "stats:"
         self.items = self.prefix + "items"
+        self.items_writers = self.prefix + "items:writers"
+        self.items_seen = self.prefix + "items:seen"
+        self.items_seen_prefix = self.prefix + "items:seen:"
+        self.items_dead = self.prefix + "items:dead"
         self.control = self.prefix + "control"
 
     def worker(self, worker_id: str) -> str:

@@ -19,7 +19,7 @@ SPIDER = Path(__file__).with_name("spider.py")
 
 
 class Fleet:
-    """Starts `scrapy runspider` processes in *folder*; whatever still lives at the end is killed."""
+    """Starts `scrapy runspider` processes in *folder*; kills what still lives at the end."""
 
     def __init__(
         self,

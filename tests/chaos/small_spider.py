@@ -5,6 +5,8 @@ import random
 
 import scrapy
 
+from tests.chaos.spider import DiskPipeline
+
 DEPTH, WIDTH = 3, 3
 #: Pages of a crawl: the start page and all children, whose URLs are alike at each level.
 PAGES = 1 + DEPTH * WIDTH
@@ -14,14 +16,12 @@ class SlowPipeline:
     @classmethod
     def from_crawler(cls, crawler):
         pipeline = cls()
-        pipeline.path = crawler.settings["ITEMS_FILE"]
+        pipeline.disk = DiskPipeline.from_crawler(crawler)
         return pipeline
 
     async def process_item(self, item):
         await asyncio.sleep(random.random() * 0.1)
-        with open(self.path, "a") as file:
-            file.write(f'{{"url": "{item["url"]}"}}\n')
-        return item
+        return self.disk.process_item(item)
 
 
 class SmallSpider(scrapy.Spider):

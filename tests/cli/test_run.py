@@ -63,8 +63,9 @@ def test_runs_a_spider_in_a_shared_crawl(
     assert "Purged" in purged.stdout
 
 
-def test_run_says_that_redis_is_away(crawlo: Command) -> None:
-    done = crawlo("run", "shop", CRAWLO_REDIS_URL="redis://127.0.0.1:1")
+def test_run_says_that_redis_is_away(crawlo: Command, tmp_path: Path) -> None:
+    words = ["run", "shop", "-s", f"ITEMS_FILE={tmp_path}/i.jsonl"]
+    done = crawlo(*words, CRAWLO_REDIS_URL="redis://127.0.0.1:1")
     assert done.returncode == 1
     assert "Cannot take part in the crawl: Redis at 127.0.0.1:1 cannot be reached" in done.stderr
     assert "Traceback" not in done.stderr

@@ -121,9 +121,11 @@ def test_unit_runs_the_part_before_the_colon(deployed: Path) -> None:
 def test_wheel_holds_all_that_the_command_needs(tmp_path: Path) -> None:
     """The Dockerfile's steps and the demo, from a wheel in a fresh environment."""
     source = tmp_path / "source"
-    shutil.copytree(
-        ROOT, source, ignore=shutil.ignore_patterns(".git", "*.egg-info", "build", "docs", "tests")
-    )
+    source.mkdir()
+    for name in ("crawlo_scrapy", "example_project"):
+        shutil.copytree(ROOT / name, source / name)
+    for name in ("setup.cfg", "pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
     wheels = tmp_path / "wheels"
     build = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", str(wheels), source]
     subprocess.run(build, check=True)
@@ -139,6 +141,10 @@ def test_wheel_holds_all_that_the_command_needs(tmp_path: Path) -> None:
         [*command, "--dry-run"], cwd=app, env=env, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
+    made = ["crawlo-scrapy", "startproject", "whole"]
+    subprocess.run(made, cwd=tmp_path, env=env, check=True, capture_output=True)
+    write_project(tmp_path / "expected", "whole", "default")
+    assert _files(tmp_path / "whole") == _files(tmp_path / "expected")
     demo = subprocess.run(
         ["crawlo-scrapy", "demo"],
         cwd=tmp_path,
@@ -148,6 +154,10 @@ def test_wheel_holds_all_that_the_command_needs(tmp_path: Path) -> None:
         check=False,
     )
     assert demo.returncode == 0, demo.stdout + demo.stderr
+
+
+def _files(folder: Path) -> set[Path]:
+    return {path.relative_to(folder) for path in folder.rglob("*")}
 
 
 def _follow_dockerfile(context: Path, app: Path, env: dict[str, str]) -> list[str]:

@@ -15,6 +15,7 @@ from crawlo_scrapy.store.frontier import Exchanged, Frontier, Membership, Push
 from crawlo_scrapy.store.keys import Keys
 from crawlo_scrapy.store.workers import Workers
 from tests.aio import run_async
+from tests.store.background import Background
 
 
 @dataclass
@@ -62,3 +63,11 @@ def store(redis_url: str, project: str) -> Iterator[Store]:
         client, keys, Frontier(client, keys), Workers(client, keys), DeadLetters(client, keys)
     )
     run_async(client.close())
+
+
+@pytest.fixture(scope="session")
+def background() -> Iterator[Background]:
+    """Runs coroutines for tests that are plain functions, such as those of hypothesis."""
+    background = Background()
+    yield background
+    background.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,9 @@ import crawlo_scrapy.store
 
 FOLDER = Path(crawlo_scrapy.store.__file__).parent
 SCRIPTS = sorted(FOLDER.glob("lua/*.lua"))
+
+#: Commands that Redis 6.2 does not have, and commands that reach beyond one crawl.
+FORBIDDEN = {"FCALL", "LMPOP", "ZMPOP", "SINTERCARD", "HEXPIRE", "FLUSHALL", "FLUSHDB", "KEYS"}
 
 
 def test_the_store_does_not_import_scrapy() -> None:
@@ -31,3 +35,17 @@ def test_scripts_have_a_header_and_are_short(script: Path) -> None:
             if word != "ARGV:" or "ARGV" in script.read_text():
                 assert any(word in line for line in header), word
     assert sum(1 for line in lines if line and not line.startswith("--")) <= 75
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
+def test_scripts_keep_to_old_commands_and_spell_no_key(script: Path) -> None:
+    source = script.read_text()
+    commands = {name.upper() for name in re.findall(r"redis\.call\('(\w+)'", source)}
+    assert not commands & FORBIDDEN
+    assert "crawlo:" not in source
+
+
+def test_fragments_are_used_and_exist() -> None:
+    sources = [script.read_text() for script in SCRIPTS]
+    used = {name for s in sources for name in re.findall(r"^--#include (\w+)$", s, re.M)}
+    assert used == {script.stem for script in SCRIPTS if script.stem.startswith("_")}

@@ -3,9 +3,20 @@
 from __future__ import annotations
 
 import random
+from uuid import uuid4
 
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from crawlo_scrapy.localserver import LocalRedis
 from crawlo_scrapy.store import seen
-from tests.store.conftest import Store
+from crawlo_scrapy.store.client import Address, Client
+from crawlo_scrapy.store.errors import StoreRefused
+from crawlo_scrapy.store.frontier import Frontier, Membership
+from crawlo_scrapy.store.keys import Keys
+from crawlo_scrapy.store.workers import Workers
+from tests.store.background import Background
+from tests.store.conftest import Store, push
 
 
 async def test_exact_over_several_levels(store: Store) -> None:
@@ -36,3 +47,73 @@ async def test_buckets_stay_packed(store: Store) -> None:
 def test_fingerprints_of_any_form_are_spread() -> None:
     prefixes = {seen.split(bytes([i]))[0] >> 26 for i in range(256)}
     assert len(prefixes) > 50
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    fill=st.integers(1, 3),
+    batches=st.lists(
+        st.lists(st.tuples(st.sampled_from("fncr"), st.integers(0, 600)), min_size=1, max_size=80),
+        min_size=1,
+        max_size=6,
+    ),
+)
+def test_no_false_duplicate_and_none_missed(
+    redis_server: LocalRedis,
+    background: Background,
+    fill: int,
+    batches: list[list[tuple[str, int]]],
+) -> None:
+    """Against a Python set, in all modes, with levels so small that several are opened."""
+    background(_compare(redis_server.url, fill, batches))
+
+
+async def _compare(redis_url: str, fill: int, batches: list[list[tuple[str, int]]]) -> None:
+    client, keys = Client.connect(Address(url=redis_url)), Keys(f"test-{uuid4().hex}", "s")
+    _, member = await Workers(client, keys).join("w", {}, bucket_fill=fill)
+    assert isinstance(member, Membership)
+    frontier, known, queued = Frontier(client, keys), set(), 0
+    for batch in batches:
+        expected = []
+        for index, (mode, number) in enumerate(batch):
+            # Mode n is told to be fresh always, and recorded all the same.
+            if number in known and mode != "n":
+                expected.append(index)
+            elif mode in "fn":
+                queued += 1
+            if mode != "c":
+                known.add(number)
+        result = await frontier.exchange(member, [push(number, mode) for mode, number in batch])
+        assert result.duplicates == expected
+        assert result.queued == queued
+    assert int(await client.call("hget", keys.meta, "seen") or 0) == len(known)
+    members = 0
+    async for key in client.redis.scan_iter(match=keys.seen_prefix + "*", count=1000):
+        members += await client.call("scard", key)
+        assert await client.call("object", "encoding", key) == b"intset"
+    assert members == len(known)
+    await frontier.purge()
+    await client.close()
+
+
+async def test_seeds_are_recorded_as_seen(store: Store) -> None:
+    member = await store.join()
+    result = await store.frontier.exchange(member, [push("a", "s1"), push("a"), push("b", "s1")])
+    assert result.duplicates == [1]
+    assert int(await store.meta("seen")) == 2
+
+
+async def test_bucket_fill_follows_the_server(store: Store) -> None:
+    async def answer(method: str, *args: object) -> dict[str, str]:
+        assert (method, *args) == ("config_get", "set-max-intset-entries")
+        return {"set-max-intset-entries": "128"}
+
+    async def refuse(*args: object) -> None:
+        raise StoreRefused("NOPERM")
+
+    client = Client(store.client.redis, "h")
+    assert await seen.bucket_fill(client) == 400
+    client.call = answer  # type: ignore[method-assign,assignment]
+    assert await seen.bucket_fill(client) == 100
+    client.call = refuse  # type: ignore[method-assign,assignment]
+    assert await seen.bucket_fill(client) == 400
