@@ -433,6 +433,35 @@ _TABLE = [
         "Whether files of items survive a power cut, not only a killed worker.",
     ),
     Setting(
+        "CRAWLO_ITEM_KEY",
+        "list",
+        [],
+        "Fields by which RedisDedupPipeline and CRAWLO_ITEMS_ONCE know an item again. Not set: "
+        "all fields.",
+    ),
+    Setting(
+        "CRAWLO_ITEMS_LIMIT",
+        "int",
+        1_000_000,
+        "Items that may wait in Redis to be drained. At the limit workers wait; nothing is "
+        "trimmed. 0: no limit.",
+        unit="items",
+        minimum=0,
+    ),
+    Setting(
+        "CRAWLO_ITEMS_ONCE",
+        "bool",
+        False,
+        "Whether RedisStreamPipeline stores an item once in a crawl, however often it comes.",
+    ),
+    Setting(
+        "CRAWLO_ITEMS_FORMAT",
+        "str",
+        "json",
+        "How items stand in the stream: json for any reader, msgpack keeps every type.",
+        choices=("json", "msgpack"),
+    ),
+    Setting(
         "CRAWLO_DEAD_ITEMS_FILE",
         "str",
         "dead_items/{spider}.jsonl",

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import crawlo_scrapy
 from crawlo_scrapy.config.report import options_rst
-from crawlo_scrapy.settings import SETTINGS
+from crawlo_scrapy.settings import SETTINGS, Setting
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
@@ -19,25 +20,70 @@ extensions: list[str] = []
 exclude_patterns = ["_build", "_generated"]
 html_theme = "furo"
 
+#: These name settings to convert, check or show them, and do not act on them.
+_TABLES = {"settings.py"} | {
+    f"config/{name}.py"
+    for name in ("option", "options", "parse", "convert", "crawlo_config", "environment")
+}
 
-def settings_rst() -> str:
+
+def unread_settings() -> list[str]:
+    """Return the settings that no component of this version reads, by the code itself."""
+    package = Path(crawlo_scrapy.__file__).parent
+    named: set[str] = set()
+    for module in package.rglob("*.py"):
+        if module.relative_to(package).as_posix() not in _TABLES:
+            named.update(re.findall(r'"([A-Z][A-Z0-9_]+)"', module.read_text("utf-8")))
+    return [name for name in SETTINGS if name not in named]
+
+
+def settings_rst(unread: list[str]) -> str:
     """Return the table of settings as reStructuredText."""
-    parts = []
-    for setting in SETTINGS.values():
-        default = "not set" if setting.default is None else repr(setting.default)
-        unit = f" ({setting.unit})" if setting.unit else ""
-        parts += [f".. setting:: {setting.name}", "", setting.name, "-" * len(setting.name), ""]
-        parts += [f"Default: ``{default}``, {setting.kind}{unit}", "", setting.doc]
-        if setting.choices:
-            parts += ["", f"One of: {', '.join(setting.choices)}."]
-        parts.append("")
-    return "\n".join(parts)
+    shown = [setting for name, setting in SETTINGS.items() if name not in unread]
+    return "\n".join(_setting_rst(setting) for setting in shown)
 
 
-generated = Path(__file__).parent / "_generated"
-generated.mkdir(exist_ok=True)
-(generated / "settings.rst").write_text(settings_rst(), "utf-8")
-(generated / "options.rst").write_text(options_rst(), "utf-8")
+def _setting_rst(setting: Setting) -> str:
+    default = "not set" if setting.default is None else f"``{setting.default!r}``"
+    facts = [f"Default: {default}", _KINDS[setting.kind]]
+    if setting.unit:
+        facts.append(f"in {setting.unit}")
+    if setting.minimum is not None:
+        facts.append(f"at least {setting.minimum:g}")
+    lines = [
+        f".. setting:: {setting.name}",
+        "",
+        setting.name,
+        "-" * len(setting.name),
+        "",
+        f"{', '.join(facts)}.",
+        "",
+        setting.doc,
+    ]
+    if setting.choices:
+        lines += ["", f"One of: {', '.join(f'``{choice}``' for choice in setting.choices)}."]
+    return "\n".join([*lines, "", ""])
+
+
+_KINDS = {
+    "bool": "True or False",
+    "int": "whole number",
+    "float": "number",
+    "str": "text",
+    "list": "list, or text with commas",
+    "dict": "dict, or text in JSON",
+    "any": "text or dict",
+}
+
+_unread = unread_settings()
+_generated = Path(__file__).parent / "_generated"
+_generated.mkdir(exist_ok=True)
+for _name, _text in {
+    "settings.rst": settings_rst(_unread),
+    "unread.rst": "\n".join(f"* ``{name}``: {SETTINGS[name].doc}" for name in _unread) or "None.",
+    "options.rst": options_rst(),
+}.items():
+    (_generated / _name).write_text(_text + "\n", "utf-8")
 
 
 def setup(app: Sphinx) -> None:

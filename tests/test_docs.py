@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.rst"))]
 BLOCKS = re.compile(
-    r"^```python\n(.*?)^```|^\.\. code-block:: python\n\n((?:[ ]{3}.*\n|\n)+)", re.M | re.S
+    r"^```python\n((?:.*\n)*?)^```|^\.\. code-block:: python\n\n((?:[ ]{3}.*\n|\n)+)", re.M
 )
 
 
@@ -27,6 +27,6 @@ def test_docs_build(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_python_blocks(page: Path) -> None:
-    text = page.read_text("utf-8").replace("\n   ```", "\n```").replace("\n   ```", "\n```")
+    text = page.read_text("utf-8").replace("\n   ```", "\n```")
     for markdown, rst in BLOCKS.findall(text):
         compile(textwrap.dedent(markdown or rst), page.name, "exec")

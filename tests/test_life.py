@@ -302,7 +302,7 @@ async def test_stopped_crawl_is_resumed(redis_url, project, site):
 async def test_purge_takes_exactly_the_crawls_own_keys(redis_url, project, site):
     await crawl(Pages, crawl_settings(redis_url, project), site=site.url)
     peek, other = Peek(redis_url, project, "pages"), Peek(redis_url, project, "pages*")
-    other.redis.set(other.keys.meta, 1)
+    other.redis.hset(other.keys.meta, "state", "running")
     client = Client.connect(Address(url=redis_url))
     await Frontier(client, other.keys).purge()
     assert peek.all_keys() and not other.all_keys()

@@ -17,7 +17,7 @@ import ormsgpack
 import pydantic
 import pytest
 import scrapy
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given, reject, settings
 from hypothesis import strategies as st
 from scrapy import Request, Spider
 from scrapy.http import FormRequest, JsonRequest, XmlRpcRequest
@@ -204,7 +204,11 @@ def test_values_come_back_as_they_were(value):
 @fast
 @given(urls, st.fixed_dictionaries({}, optional=fields))
 def test_requests_come_back_as_they_were(url, kwargs):
-    round_trip(Request(url, **kwargs))
+    try:
+        request = Request(url, **kwargs)
+    except UnicodeEncodeError:  # a URL that this encoding cannot write
+        reject()
+    round_trip(request)
 
 
 @fast

@@ -77,6 +77,7 @@ class BatchedPipeline:
         self._batcher = Batcher(self.writer.write, self, limits, backoff)
         self._is_away = False
         self._is_open = False
+        self._closing: asyncio.Future[None] | None = None
         self._stored = self._refused = 0
 
     @classmethod
@@ -171,7 +172,11 @@ class BatchedPipeline:
         assert engine is not None
         assert spider is not None
         # Not awaited: closing waits for the items that are being processed, this one too.
-        engine.close_spider(spider, "items_refused")
+        if hasattr(engine, "close_spider_async"):
+            closing = engine.close_spider_async(reason="items_refused")
+            self._closing = asyncio.ensure_future(closing)
+        else:  # Scrapy 2.13
+            engine.close_spider(spider, "items_refused")
 
     # What the batcher tells.
 

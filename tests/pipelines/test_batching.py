@@ -8,6 +8,7 @@ import pytest
 
 from crawlo_scrapy.pipelines.batching import Backoff, Batcher, BatchLimits
 from crawlo_scrapy.pipelines.errors import ItemRefused, RowsRefused, StorageUnavailable
+from tests.crawling import until
 from tests.pipelines.storing import QUICK, Watch, row
 
 
@@ -96,8 +97,7 @@ async def test_another_write_starts_beside_a_slow_one(limits):
     tasks = [asyncio.create_task(batch.store(row(0)))]
     await turns()
     tasks += [asyncio.create_task(batch.store(row(i))) for i in (1, 2)]
-    while len(storage.writes) < 2:
-        await asyncio.sleep(0)
+    await until(lambda: len(storage.writes) == 2)
     tasks += [asyncio.create_task(batch.store(row(i))) for i in (3, 4)]
     await turns()
     assert storage.writes == [[0], [1, 2]]
@@ -157,8 +157,7 @@ async def test_an_outage_does_not_start_more_writes():
     tasks = [asyncio.create_task(batch.store(row(i))) for i in range(4)]
     await watch.is_away.wait()
     started = [asyncio.create_task(batch.store(row(i))) for i in (5, 6)]
-    while len(watch.outages) < 8:
-        await asyncio.sleep(0.001)
+    await until(lambda: len(watch.outages) >= 8)
     assert not {5, 6} & {value for write in storage.writes for value in write}
     storage.failures.clear()
     await asyncio.gather(*tasks, *started)
@@ -193,5 +192,3 @@ def test_backoff_grows_to_its_cap():
     for attempt, full in enumerate([1, 2, 4, 8, 8, 8], start=1):
         assert full / 2 <= backoff.delay(attempt) <= full
     assert backoff.delay(10_000) <= 8
-
-

@@ -64,9 +64,7 @@ async def test_a_full_stream_makes_writers_wait_and_trims_nothing(make):
     writer = RedisStreamWriter(make(), limit=10)
     await writer.open()
     limits = BatchLimits(count=5, writes=1)
-    storing = start(
-        store_in(writer, *({"n": i} for i in range(30)), limits=limits, watch=watch)
-    )
+    storing = start(store_in(writer, *({"n": i} for i in range(30)), limits=limits, watch=watch))
     await watch.is_away.wait()
     assert await items.count() == 10
     assert "crawlo-scrapy items drain" in watch.outages[0][0]
@@ -147,7 +145,7 @@ async def test_items_seen_are_not_urls_seen(make):
 
 
 async def test_redis_restarts_in_the_middle(make):
-    with LocalRedis(appendonly=True) as server:
+    with LocalRedis(aof=True, config={"appendfsync": "always"}) as server:
         items, watch = make(server.url), Watch()
         writer = RedisStreamWriter(items)
         await writer.open()
