@@ -25,7 +25,8 @@ class Terms:
     """How a worker takes part. Times are in seconds.
 
     `named`: the crawl has an id of its own. `seeding` is ``once`` or ``every``. `persist`: keep
-    the crawl when its last worker leaves it finished. `flush`: purge it before joining.
+    the crawl when its last worker leaves it finished; `keep_queue`: keep what is queued when the
+    last worker leaves, finished or not. `flush`: purge it before joining.
     """
 
     heartbeat_interval: float
@@ -34,6 +35,7 @@ class Terms:
     named: bool
     seeding: str
     persist: bool
+    keep_queue: bool
     flush: bool
 
 
@@ -270,5 +272,8 @@ class Registration:
                 "Last worker of a finished crawl and SCHEDULER_PERSIST is False: purged %d keys",
                 removed,
             )
+        elif status == "left" and not others and not self._terms.keep_queue:
+            await self._frontier.purge(queue_only=True, unless_alive=self._terms.timeout)
+            logger.info("Last worker of the crawl and QUEUE_PERSISTENCE is False: queue removed")
         elif status == "left":
             logger.info("Left the crawl %s; %d other worker(s)", self.keys.name, others)

@@ -346,6 +346,7 @@ def _terms(settings: Any) -> Terms:
         named=bool(ours.get(settings, "CRAWLO_CRAWL_ID")),
         seeding=ours.get(settings, "CRAWLO_SEEDING"),
         persist=ours.get(settings, "SCHEDULER_PERSIST"),
+        keep_queue=ours.get(settings, "QUEUE_PERSISTENCE"),
         flush=ours.get(settings, "SCHEDULER_FLUSH_ON_START"),
     )
 

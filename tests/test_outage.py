@@ -17,7 +17,7 @@ from tests.crawling import Peek, crawl, crawl_settings, make_crawler, run, start
 from tests.site import Site
 
 TERMS = Terms(heartbeat_interval=0.5, timeout=60, max_attempts=5, named=False, seeding="once",
-              persist=True, flush=False)  # fmt: skip
+              persist=True, keep_queue=True, flush=False)  # fmt: skip
 
 
 class Engine:

@@ -113,6 +113,22 @@ def test_terminated_workers_fetch_nothing_twice(
         assert not fleet.errors()
 
 
+def test_second_ctrl_c(tmp_path: Path, redis_url: str) -> None:
+    """It ends a worker at once, as in Scrapy; others take over what it had."""
+    with (
+        ChaosSite(pages=400, delay=1.0) as site,
+        Fleet(tmp_path, redis_url, "-a", f"url={site.url}") as fleet,
+    ):
+        fleet.start(2)
+        wait_until(lambda: len(fleet.items()) > 20, "the crawl runs", PATIENCE)
+        worker, log = fleet.workers[0], fleet.logs[0]
+        for word in ("Send again to force", "forcing unclean shutdown"):
+            worker.send_signal(signal.SIGINT)
+            wait_until(lambda word=word: word in log.read_text(), word)
+        worker.wait(PATIENCE)
+        check_finished(fleet, site)
+
+
 def test_redis_killed(tmp_path: Path, site: ChaosSite) -> None:
     """With appendfsync everysec the last second is gone; the crawl goes back and repeats it."""
     with (

@@ -32,14 +32,14 @@ class MySQL:
         return MySQLWriter(own, names(target))
 
     @staticmethod
-    async def stored(server, target):
+    async def stored(server, target, column="n"):
         connection = await asyncmy.connect(
             host=server.host, port=server.port, user=server.user, password=server.password,
             database=server.database,
         )  # fmt: skip
         async with connection.cursor() as cursor:
-            await cursor.execute(f"SELECT n FROM {target} ORDER BY n")
-            rows = [{"n": n} for (n,) in await cursor.fetchall()]
+            await cursor.execute(f"SELECT {column} FROM {target} ORDER BY {column}")
+            rows = [{column: value} for (value,) in await cursor.fetchall()]
         await connection.ensure_closed()
         return rows
 
@@ -59,9 +59,9 @@ class Mongo:
         return MongoWriter(own, names(target))
 
     @staticmethod
-    async def stored(server, target):
+    async def stored(server, target, column="n"):
         with pymongo.MongoClient(server.uri) as client:
-            return list(client["crawl"][target].find({}, {"_id": 0}).sort("n", 1))
+            return list(client["crawl"][target].find({}, {"_id": 0}).sort(column, 1))
 
 
 @pytest.fixture(params=[MySQL, Mongo])
