@@ -113,7 +113,9 @@ VERSION | str | | nothing | Crawlo's own version: nothing to set.
 _OURS = {
     "crawlo_scrapy.store.client": """
         REDIS_URL REDIS_HOST REDIS_PORT REDIS_DB REDIS_USER REDIS_PASSWORD
-        REDIS_CONNECTION_POOL_SIZE REDIS_SENTINEL_URLS REDIS_SENTINEL_SERVICE REDIS_CLUSTER_NODES""",
+        REDIS_CONNECTION_POOL_SIZE""",
+    "crawlo_scrapy.store.sentinel": "REDIS_SENTINEL_URLS REDIS_SENTINEL_SERVICE",
+    "crawlo_scrapy.store.cluster": "REDIS_CLUSTER_NODES",
     "crawlo_scrapy.scheduler": "PROJECT_NAME SCHEDULER_PERSIST QUEUE_PERSISTENCE",
     "crawlo_scrapy.cli": "BIND_ADDRESS REQUIREPASS MAX_RUNNING_SPIDERS",
     "crawlo_scrapy.store.bloom": "BLOOM_FILTER_CAPACITY BLOOM_FILTER_ERROR_RATE",

@@ -64,10 +64,14 @@ class Lease(NamedTuple):
 
 @dataclass
 class Membership:
-    """A worker's place in a run of a crawl. `pushed` numbers its last confirmed batch."""
+    """A worker's place in a run of a crawl, which began at `created` (Redis's clock, in ms).
+
+    `pushed` numbers its last confirmed batch.
+    """
 
     worker_id: str
     run: int
+    created: int = 0
     pushed: int = 0
 
 

@@ -51,17 +51,17 @@ class Workers:
         keys = self.keys
         args = [
             worker_id, FORMAT, bucket_fill, round(process_age * 1000), int(named), seeding,
-            before.run if before else "",
+            f"{before.run}:{before.created}" if before else "",
         ]  # fmt: skip
         for name, value in record.items():
             args += (name, value)
-        [[status, run_number]] = await run(
+        [[status, run_number, *created]] = await run(
             self.client,
             Call("crawl_join", [keys.meta, keys.workers, keys.worker(worker_id), keys.seeds], args),
         )
         status = status.decode()
         if status == "joined":
-            return status, Membership(worker_id, int(run_number))
+            return status, Membership(worker_id, int(run_number), int(created[0]))
         return status, run_number.decode() if isinstance(run_number, bytes) else str(run_number)
 
     async def beat(

@@ -75,4 +75,5 @@ def test_workers_and_database_killed(kind, settings, tmp_path, redis_url):
         assert len(found) == len(set(found)) == PAGES
         assert fleet.reasons()["finished"] >= living
         assert not (tmp_path / "dead_items").exists()
-        assert any("is away, items wait" in log.read_text() for log in fleet.logs)
+        if kind is MySQL:  # pymongo waits out a short outage by itself
+            assert any("is away, items wait" in log.read_text() for log in fleet.logs)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 from uuid import uuid4
@@ -27,7 +28,6 @@ from crawlo_scrapy.store.workers import Workers
 from tests.store.background import Background
 from tests.store.conftest import push
 
-MAX_ATTEMPTS = 2
 SLOTS = ["a", "b"]
 
 
@@ -42,14 +42,19 @@ class Sim:
     registered: bool = True
 
 
+def some(data: st.DataObject, of: Collection[str]) -> set[str]:
+    return data.draw(st.sets(st.sampled_from(sorted(of)), min_size=1))
+
+
 class CrawlMachine(RuleBasedStateMachine):
     """The model: every request pushed is queued, held by one worker, done, or dead."""
 
     url: ClassVar[str]
     run: ClassVar[Background]
 
-    @initialize(order=st.sampled_from(["fifo", "lifo"]))
-    def begin(self, order: str) -> None:
+    @initialize(order=st.sampled_from(["fifo", "lifo"]), most=st.integers(1, 2))
+    def begin(self, order: str, most: int) -> None:
+        """Two workers and some requests; one holds half of them."""
         self.client = Client.connect(Address(url=self.url))
         self.keys = Keys(f"test-{uuid4().hex}", "s")
         self.frontier = Frontier(self.client, self.keys, order=order)
@@ -61,20 +66,27 @@ class CrawlMachine(RuleBasedStateMachine):
         self.done: set[str] = set()
         self.dead: set[str] = set()
         self.finished = self.seeded = False
-        self.born = self.pushed = 0
+        self.born = self.born_requests = 0
+        self.max_attempts = most
         self.join()
+        self.join()
+        self.exchange(self.sims[0], *[push(self.new_request()) for _ in range(8)])
+        self.take(self.sims[0], 4)
 
     def teardown(self) -> None:
         if hasattr(self, "client"):
             self.run(self.frontier.purge())
             self.run(self.client.close())
 
-    def pick(self, data: st.DataObject, **like: Any) -> Sim | None:
-        fitting = [s for s in self.sims if all(getattr(s, k) == v for k, v in like.items())]
-        return data.draw(st.sampled_from(fitting)) if fitting else None
+    def new_request(self) -> str:
+        self.born_requests += 1
+        return str(self.born_requests)
 
-    def some(self, data: st.DataObject, of: Any) -> list[str]:
-        return data.draw(st.lists(st.sampled_from(sorted(of)), unique=True)) if of else []
+    def living(self) -> list[Sim]:
+        return [sim for sim in self.sims if sim.registered]
+
+    def holding(self) -> list[Sim]:
+        return [sim for sim in self.living() if sim.held]
 
     def exchange(self, sim: Sim, *pushes: Push, **also: Any) -> Exchanged:
         started = also.pop("started", sim.told)
@@ -86,23 +98,19 @@ class CrawlMachine(RuleBasedStateMachine):
         assert result.status == ("ok" if sim.registered else "unregistered")
         if sim.registered:
             sim.told = set(started)
-            self.queued |= {one.payload.decode() for one in pushes}
+            texts = {one.payload.decode() for one in pushes}
+            self.attempts |= dict.fromkeys(texts, 0)
+            self.queued |= texts
             self.finished = self.finished and not pushes
         return result
 
-    def open_again(self, requests: set[str]) -> None:
-        self.queued |= requests
-        self.finished = self.finished and not requests
-
     # What workers do.
 
-    @precondition(lambda self: sum(s.registered for s in self.sims) < 4)
+    @precondition(lambda self: len(self.living()) < 3)
     @rule()
     def join(self) -> None:
         self.born += 1
-        status, member = self.run(
-            self.workers.join(f"w{self.born}", {}, bucket_fill=3, process_age=0.0)
-        )
+        status, member = self.run(self.workers.join(f"w{self.born}", {}, bucket_fill=3))
         if self.finished:
             # Whether it comes late or begins the next run is for other tests.
             assert status in ("finished", "joined")
@@ -112,93 +120,80 @@ class CrawlMachine(RuleBasedStateMachine):
         assert isinstance(member, Membership)
         self.sims.append(Sim(member))
 
-    @rule(data=st.data(), count=st.integers(1, 4), delay=st.sampled_from([0, 0, 0, 9**9]))
-    def push(self, data: st.DataObject, count: int, delay: int) -> None:
-        sim = self.pick(data)
-        pushes = []
-        for _ in range(count):
-            self.pushed += 1
-            text = str(self.pushed)
-            priority, slot = data.draw(st.integers(-1, 1)), data.draw(st.sampled_from(SLOTS))
-            pushes.append(push(text, priority=priority, slot=slot, delay_ms=delay))
-            self.attempts[text] = 0
-        if sim:
-            result = self.exchange(sim, *pushes)
-            assert result.duplicates == []
-            if sim.registered and data.draw(st.booleans()):
-                # The answer got lost, and the batch is sent again.
-                sim.member.pushed -= 1
-                assert self.exchange(sim, *pushes).duplicates == []
-        self.attempts = {k: v for k, v in self.attempts.items() if k in self.known()}
+    @precondition(living)
+    @rule(data=st.data(), count=st.integers(1, 6), delayed=st.booleans(), twice=st.booleans())
+    def push(self, data: st.DataObject, count: int, delayed: bool, twice: bool) -> None:
+        sim = data.draw(st.sampled_from(self.living()))
+        shape = st.tuples(st.integers(-1, 1), st.sampled_from(SLOTS))
+        pushes = [
+            push(self.new_request(), priority=priority, slot=slot, delay_ms=9**9 * delayed)
+            for priority, slot in data.draw(st.lists(shape, min_size=count, max_size=count))
+        ]
+        assert self.exchange(sim, *pushes).duplicates == []
+        if twice:
+            # The answer got lost, and the batch is sent again.
+            sim.member.pushed -= 1
+            assert self.exchange(sim, *pushes).duplicates == []
 
-    @rule(data=st.data(), limit=st.integers(1, 5))
+    @precondition(lambda self: self.queued and self.living())
+    @rule(data=st.data(), limit=st.integers(1, 6))
     def lease(self, data: st.DataObject, limit: int) -> None:
-        sim = self.pick(data)
-        if sim is None:
-            return
-        result = self.exchange(sim, limit=limit)
-        assert len(result.leases) <= limit
-        for lease in result.leases:
+        self.take(data.draw(st.sampled_from(self.living())), limit)
+
+    def take(self, sim: Sim, limit: int) -> None:
+        for lease in self.exchange(sim, limit=limit).leases:
             text = lease.payload.decode()
             assert text in self.queued
             assert lease.attempts == self.attempts[text]
+            assert lease.suspect or not lease.attempts
             self.queued.remove(text)
             assert lease.id not in sim.held
             sim.held[lease.id] = text
 
+    @precondition(holding)
     @rule(data=st.data())
     def start(self, data: st.DataObject) -> None:
-        if sim := self.pick(data):
-            self.exchange(sim, started=self.some(data, sim.held))
+        sim = data.draw(st.sampled_from(self.holding()))
+        self.exchange(sim, started=some(data, sim.held))
 
+    @precondition(holding)
     @rule(data=st.data(), children=st.integers(0, 2))
     def ack(self, data: st.DataObject, children: int) -> None:
-        if not (sim := self.pick(data)):
-            return
-        chosen = self.some(data, sim.held)
-        texts = [str(self.pushed + i + 1) for i in range(children)]
-        self.pushed += children
-        result = self.exchange(sim, *map(push, texts), acks=chosen)
-        if result.status == "ok":
-            self.attempts |= dict.fromkeys(texts, 0)
-            self.done |= {sim.held.pop(lease_id) for lease_id in chosen}
-            sim.told &= set(sim.held)
+        sim = data.draw(st.sampled_from(self.holding()))
+        chosen = some(data, sim.held)
+        self.exchange(sim, *[push(self.new_request()) for _ in range(children)], acks=chosen)
+        self.done |= {sim.held.pop(lease_id) for lease_id in chosen}
+        sim.told &= set(sim.held)
 
+    @precondition(holding)
     @rule(data=st.data())
     def release(self, data: st.DataObject) -> None:
-        if not (sim := self.pick(data)):
-            return
-        chosen = sorted(self.some(data, set(sim.held) - sim.told))
-        count = self.run(self.frontier.release(sim.member, chosen))
-        assert count == (len(chosen) if sim.registered else 0)
-        if sim.registered:
-            self.queued |= {sim.held.pop(lease_id) for lease_id in chosen}
+        sim = data.draw(st.sampled_from(self.holding()))
+        chosen = sorted(some(data, sim.held))
+        assert self.run(self.frontier.release(sim.member, chosen)) == len(chosen)
+        self.queued |= {sim.held.pop(lease_id) for lease_id in chosen}
+        sim.told &= set(sim.held)
 
-    @rule(data=st.data(), local=st.integers(0, 1))
-    def keep_local(self, data: st.DataObject, local: int) -> None:
-        if sim := self.pick(data):
-            sim.local = local
-            self.exchange(sim)
-
+    @precondition(holding)
     @rule(data=st.data())
     def bury(self, data: st.DataObject) -> None:
-        sim = self.pick(data)
-        if sim is None or not sim.held:
-            return
+        sim = data.draw(st.sampled_from(self.holding()))
         lease_id = data.draw(st.sampled_from(sorted(sim.held)))
-        assert (
-            self.run(self.letters.bury_lease(sim.member, lease_id, "decode", "no"))
-            == sim.registered
-        )
-        if sim.registered:
-            self.dead.add(sim.held.pop(lease_id))
-            sim.told.discard(lease_id)
+        assert self.run(self.letters.bury_lease(sim.member, lease_id, "decode", "no"))
+        self.dead.add(sim.held.pop(lease_id))
+        sim.told.discard(lease_id)
 
+    @precondition(living)
+    @rule(data=st.data(), local=st.integers(0, 1))
+    def keep_local(self, data: st.DataObject, local: int) -> None:
+        sim = data.draw(st.sampled_from(self.living()))
+        sim.local = local
+        self.exchange(sim)
+
+    @precondition(living)
     @rule(data=st.data())
     def leave(self, data: st.DataObject) -> None:
-        sim = self.pick(data, registered=True)
-        if sim is None:
-            return
+        sim = data.draw(st.sampled_from(self.living()))
         status, _ = self.run(self.workers.leave(sim.member, "shutdown", keep_crawl=True))
         assert status == ("held" if sim.held else "left")
         if status == "left":
@@ -206,23 +201,19 @@ class CrawlMachine(RuleBasedStateMachine):
 
     # What becomes of workers.
 
+    @precondition(living)
     @rule(data=st.data())
     def reclaim(self, data: st.DataObject) -> None:
         """One dies, or is suspended; then it acts on as one that is not registered."""
-        sim = self.pick(data, registered=True)
-        if sim is None:
-            return
-        worker_id = sim.member.worker_id
-        reclaim = self.frontier.reclaim(worker_id, timeout=60, max_attempts=MAX_ATTEMPTS)
-        assert self.run(reclaim) is None
-        self.run(self.client.call("zadd", self.keys.workers, {worker_id: 0}))
-        reclaim = self.frontier.reclaim(worker_id, timeout=60, max_attempts=MAX_ATTEMPTS)
-        taken = self.run(reclaim)
+        sim = data.draw(st.sampled_from(self.holding() or self.living()))
+        assert self.run(self.reclaim_from(sim)) is None
+        self.run(self.client.call("zadd", self.keys.workers, {sim.member.worker_id: 0}))
+        taken = self.run(self.reclaim_from(sim))
+        assert self.run(self.reclaim_from(sim)) is None
         buried = 0
         for lease_id, text in sim.held.items():
-            if lease_id in sim.told:
-                self.attempts[text] += 1
-            if self.attempts[text] >= MAX_ATTEMPTS and lease_id in sim.told:
+            self.attempts[text] += lease_id in sim.told
+            if self.attempts[text] >= self.max_attempts and lease_id in sim.told:
                 self.dead.add(text)
                 buried += 1
             else:
@@ -230,11 +221,30 @@ class CrawlMachine(RuleBasedStateMachine):
         assert taken == (len(sim.held) - buried, buried)
         sim.registered = False
 
-    @rule(data=st.data())
-    def rejoin(self, data: st.DataObject) -> None:
-        sim = self.pick(data, registered=False)
-        if sim is None:
-            return
+    async def reclaim_from(self, sim: Sim) -> tuple[int, int] | None:
+        worker_id = sim.member.worker_id
+        return await self.frontier.reclaim(worker_id, timeout=60, max_attempts=self.max_attempts)
+
+    @precondition(lambda self: len(self.living()) < len(self.sims))
+    @rule(data=st.data(), rejoins=st.booleans())
+    def zombie(self, data: st.DataObject, rejoins: bool) -> None:
+        """It does all that it did before, to no effect; then it may register anew."""
+        sim = data.draw(st.sampled_from([sim for sim in self.sims if not sim.registered]))
+        held = sorted(sim.held)
+        self.exchange(sim, push("zombie"), acks=held, started=held, limit=5)
+        assert self.run(self.frontier.release(sim.member, held)) == 0
+        assert self.run(self.workers.beat(sim.member, timeout=60)) is None
+        for lease_id in held:
+            assert not self.run(self.letters.bury_lease(sim.member, lease_id, "decode", "no"))
+        if self.seeded:
+            assert self.run(self.workers.claim_seeding(sim.member)) == "done"
+        else:
+            assert self.run(self.workers.claim_seeding(sim.member)) == "theirs"
+        assert not self.run(self.workers.settle_seeding(sim.member, "done"))
+        if rejoins:
+            self.rejoin(sim)
+
+    def rejoin(self, sim: Sim) -> None:
         self.born += 1
         status, member = self.run(
             self.workers.join(f"w{self.born}", {}, bucket_fill=3, before=sim.member)
@@ -246,49 +256,44 @@ class CrawlMachine(RuleBasedStateMachine):
         else:
             assert status == "finished"
 
+    @precondition(lambda self: self.dead)
     @rule(data=st.data())
     def requeue(self, data: st.DataObject) -> None:
         letters = self.run(self.all_letters())
-        if letters:
-            chosen = self.some(data, letters)
-            assert self.run(self.letters.requeue(chosen)) == len(chosen)
-            texts = {letters[letter_id] for letter_id in chosen}
-            self.dead -= texts
-            self.attempts |= dict.fromkeys(texts, 0)
-            self.open_again(texts)
+        chosen = some(data, letters)
+        assert self.run(self.letters.requeue(sorted(chosen))) == len(chosen)
+        texts = {letters[letter_id] for letter_id in chosen}
+        self.dead -= texts
+        self.attempts |= dict.fromkeys(texts, 0)
+        self.queued |= texts
+        self.finished = False
 
+    @precondition(lambda self: self.queued)
     @rule()
     def let_time_pass(self) -> None:
         """All that was delayed is due."""
         for record in self.run(self.client.call("zrange", self.keys.delayed, 0, -1)):
             self.run(self.client.call("zadd", self.keys.delayed, {record: 1}))
 
+    @precondition(lambda self: self.living() and not self.seeded)
     @rule(data=st.data(), outcome=st.sampled_from(["done", "done", ""]))
     def seed(self, data: st.DataObject, outcome: str) -> None:
-        sim = self.pick(data)
-        if sim is None:
-            return
-        answer = self.run(self.workers.claim_seeding(sim.member))
-        if self.seeded:
-            assert answer == "done"
-        elif sim.registered:
-            assert answer == "yours"
-            assert self.run(self.workers.settle_seeding(sim.member, outcome))
-            self.seeded = outcome == "done"
-        else:
-            assert answer == "theirs"
+        sim = data.draw(st.sampled_from(self.living()))
+        assert self.run(self.workers.claim_seeding(sim.member)) == "yours"
+        assert self.run(self.workers.settle_seeding(sim.member, outcome))
+        self.seeded = outcome == "done"
 
+    @precondition(lambda self: not self.queued or not self.holding())
     @rule()
     def finish(self) -> None:
-        living = [s for s in self.sims if s.registered]
-        idle = not self.queued and not any(s.held or s.local for s in living)
-        self.finished = self.finished or (idle and self.seeded)
+        busy = self.queued or any(sim.held or sim.local for sim in self.living())
+        self.finished = self.finished or (self.seeded and not busy)
         assert self.run(self.workers.finish()) == self.finished
 
     # What must hold.
 
     def known(self) -> set[str]:
-        held = {text for s in self.sims if s.registered for text in s.held.values()}
+        held = {text for sim in self.living() for text in sim.held.values()}
         return self.queued | held | self.done | self.dead
 
     async def all_letters(self) -> dict[str, str]:
@@ -316,7 +321,7 @@ class CrawlMachine(RuleBasedStateMachine):
         for record in await redis.zrange(keys.delayed, 0, -1):
             queued[record.split(b"\n", 3)[3][1:].decode()] += 1
         assert queued == Counter(self.queued)
-        living = [s for s in self.sims if s.registered]
+        living = self.living()
         assert held == {s.member.worker_id: s.held for s in living if s.held}
         assert Counter((await self.all_letters()).values()) == Counter(self.dead)
         counters = await redis.hmget(keys.meta, "queued", "leased", "acked", "pushed")
@@ -337,8 +342,8 @@ def test_any_order_of_events(redis_server: LocalRedis, background: Background) -
     run_state_machine_as_test(
         CrawlMachine,
         settings=settings(
-            max_examples=150,
-            stateful_step_count=30,
+            max_examples=100,
+            stateful_step_count=40,
             deadline=None,
             suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
         ),

@@ -141,3 +141,12 @@ async def test_counters_that_drifted_do_not_matter(store: Store) -> None:
     await store.client.call("hset", store.keys.meta, mapping={"queued": 7, "leased": -3})
     assert await store.workers.finish()
     assert await store.meta("queued") == "0"
+
+
+async def test_another_crawl_of_the_same_number_is_not_ours(store: Store) -> None:
+    """Redis was emptied, and somebody began anew: run 1 again, but another."""
+    member = await store.join()
+    await store.frontier.purge()
+    await store.join("new")
+    await store.client.call("hset", store.keys.meta, "created", member.created + 1)
+    assert await join_again(store, "w1~2", before=member) == "lost"

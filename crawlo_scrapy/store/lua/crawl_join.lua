@@ -1,9 +1,9 @@
 -- Enter a worker into the registry; begin the crawl, or its next run, when there is none.
 --   KEYS: meta (HASH), workers (ZSET), worker (HASH), seeds (SET)
 --   ARGV: worker id, format version, most members of a bucket, age of the process in ms,
---         named crawl (0|1), seeding (once|every), run that the worker was in before (or empty),
+--         named crawl (0|1), seeding (once|every), run that the worker was in before (run:created, or empty),
 --         then fields and values of the worker's record
--- Returns {status, run}. status: "joined"; "finished" when this worker came too late, or the
+-- Returns {status, run}, and when the run was created. status: "joined"; "finished" when this worker came too late, or the
 -- crawl is named and done; "purging"; "format" when another version of this package wrote the
 -- crawl (run is that version); "lost" when the crawl that the worker was in is gone; "taken"
 -- while the registry has a worker of that id, dead or alive.
@@ -13,12 +13,13 @@ local named, every, before = ARGV[5] == '1', ARGV[6] == 'every', ARGV[7]
 
 --#include _clock
 
-local fields = redis.call('HMGET', meta, 'state', 'run', 'format', 'finished')
+local fields = redis.call('HMGET', meta, 'state', 'run', 'format', 'finished', 'created')
 local state, run = fields[1], tonumber(fields[2]) or 0
 if fields[3] and fields[3] ~= format then return {'format', fields[3]} end
 if state == 'purging' then return {'purging', run} end
-if before ~= '' and (not state or before ~= tostring(run)) then
-  return {state and 'finished' or 'lost', run}
+if before ~= '' and (not state or before ~= run .. ':' .. (fields[5] or '')) then
+  local later = state and run > tonumber(string.match(before, '^%d+'))
+  return {later and 'finished' or 'lost', run}
 end
 if state == 'finished' then
   local late = redis.call('ZCARD', workers) > 0 or now - age < tonumber(fields[4])
@@ -39,4 +40,4 @@ redis.call('DEL', worker)
 redis.call('HSET', worker, 'pushed', 0, 'joined', now, unpack(ARGV, 8))
 if every then redis.call('HSET', worker, 'seeding', 1) end
 redis.call('ZADD', workers, now, id)
-return {'joined', run}
+return {'joined', run, redis.call('HGET', meta, 'created')}
