@@ -12,10 +12,12 @@ import hmac
 import inspect
 import pickle
 import sys
+import warnings
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from scrapy import Spider
+from scrapy.exceptions import ScrapyDeprecationWarning
 from scrapy.http import FormRequest, JsonRequest, Request, XmlRpcRequest
 
 from crawlo_scrapy.values import CannotDecode, CannotEncode, Codec
@@ -113,7 +115,8 @@ class RequestSerializer:
             kwargs: dict[str, Any] = dict(fields.get("x") or ())
             if flat:
                 kwargs["headers"] = _unflatten(flat)
-            return cls(
+            return self._make(
+                cls,
                 url=fields["u"],
                 callback=self._callback(fields.get("c")),
                 errback=self._callback(fields.get("e")),
@@ -133,6 +136,14 @@ class RequestSerializer:
         except Exception as exc:
             # Whatever a request class makes of foreign data, it must not stop the crawl.
             raise CannotDecode(f"{cls.__name__} refuses the payload: {exc}") from exc
+
+    def _make(self, cls: type[Request], **kwargs: Any) -> Request:
+        if not issubclass(cls, FormRequest):
+            return cls(**kwargs)
+        with warnings.catch_warnings():
+            # Some versions of Scrapy warn of the class. Who made the request was told.
+            warnings.simplefilter("ignore", ScrapyDeprecationWarning)
+            return cls(**kwargs)
 
     def _class_fields(self, request: Request) -> dict[str, Any]:
         path = _path(type(request))

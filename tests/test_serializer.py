@@ -7,6 +7,7 @@ import datetime as dt
 import enum
 import functools
 import socket
+import warnings
 from collections import OrderedDict
 from decimal import Decimal
 from uuid import UUID
@@ -20,6 +21,7 @@ import scrapy
 from hypothesis import HealthCheck, given, reject, settings
 from hypothesis import strategies as st
 from scrapy import Request, Spider
+from scrapy.exceptions import ScrapyDeprecationWarning
 from scrapy.http import FormRequest, JsonRequest, XmlRpcRequest
 from scrapy.linkextractors import LinkExtractor
 
@@ -216,8 +218,19 @@ def test_requests_come_back_as_they_were(url, kwargs):
     k: v for k, v in fields.items() if k in ("meta", "headers", "priority", "callback")
 }))  # fmt: skip
 def test_request_classes_of_scrapy(data, kwargs):
-    round_trip(FormRequest("http://a/?q=1", formdata=data, **kwargs))
-    round_trip(FormRequest("http://a/", formdata=data, method="GET", **kwargs))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ScrapyDeprecationWarning)
+        forms = [
+            FormRequest("http://a/?q=1", formdata=data, **kwargs),
+            FormRequest("http://a/", formdata=data, method="GET", **kwargs),
+        ]
+        payloads = [SERIALIZER.encode(form) for form in forms]
+        expected = [parts(form) for form in forms]
+    found = [SERIALIZER.decode(payload) for payload in payloads]  # warns of nothing
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ScrapyDeprecationWarning)
+        assert [parts(form) for form in found] == expected
+    assert [type(form) for form in found] == [FormRequest] * 2
     round_trip(JsonRequest("http://a/", data=data, dumps_kwargs={"sort_keys": True}, **kwargs))
     round_trip(XmlRpcRequest("http://a/", params=("x",), methodname="f", **kwargs))
 

@@ -127,6 +127,7 @@ async def test_a_zombie_does_not_seed(store: Store) -> None:
     one, two = await store.join("w1"), await store.join("w2")
     assert await store.workers.claim_seeding(one) == "yours"
     await store.reclaim(one)
+    assert await store.meta("seeder") == ""
     assert await store.workers.claim_seeding(one) == "theirs"
     assert await store.workers.claim_seeding(two) == "yours"
     assert not await store.workers.settle_seeding(one, "done")
@@ -150,7 +151,9 @@ async def test_a_worker_that_was_struck_off_returns_too_late(store: Store) -> No
     assert await store.workers.finish()
     assert await try_join(store, "w1~2", before=one) == "finished"
     await store.workers.leave(two, "finished", keep_crawl=True)
+    assert await store.meta("finished") != ""
     assert (await store.join("w3")).run == 2
+    assert await store.meta("finished") == ""
     assert await try_join(store, "w1~2", before=one) == "finished"
 
 

@@ -160,10 +160,25 @@ class CrawlMachine(RuleBasedStateMachine):
     @rule(data=st.data(), children=st.integers(0, 2))
     def ack(self, data: st.DataObject, children: int) -> None:
         sim = data.draw(st.sampled_from(self.holding()))
-        chosen = some(data, sim.held)
-        self.exchange(sim, *[push(self.new_request()) for _ in range(children)], acks=chosen)
+        self.settle(sim, some(data, sim.held), children)
+
+    def settle(self, sim: Sim, chosen: set[str], children: int = 0) -> None:
+        pushes = [push(self.new_request()) for _ in range(children)]
+        self.exchange(sim, *pushes, acks=sorted(chosen))
         self.done |= {sim.held.pop(lease_id) for lease_id in chosen}
         sim.told &= set(sim.held)
+
+    @precondition(lambda self: self.seeded and self.living() and len(self.done) > 3)
+    @rule()
+    def work_off(self) -> None:
+        """All workers do all that there is."""
+        self.let_time_pass()
+        while self.queued or self.holding():
+            for sim in self.living():
+                self.take(sim, 50)
+                sim.local = 0
+                self.settle(sim, set(sim.held))
+        self.finish()
 
     @precondition(holding)
     @rule(data=st.data())

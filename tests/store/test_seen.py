@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from uuid import uuid4
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -94,6 +95,24 @@ async def _compare(redis_url: str, fill: int, batches: list[list[tuple[str, int]
     assert members == len(known)
     await frontier.purge()
     await client.close()
+
+
+@pytest.mark.parametrize(
+    ("count", "level", "fill"),
+    [(127, 0, 127), (128, 1, 0), (639, 1, 511), (640, 2, 0), (2687, 2, 2047), (2688, 3, 0)],
+)
+async def test_a_level_is_opened_when_the_one_before_is_full(
+    store: Store, count: int, level: int, fill: int
+) -> None:
+    """Too early, and half-empty buckets cost memory; too late, and they are no longer packed."""
+    await store.join(bucket_fill=2)
+    for first in range(0, count, 100):
+        batch = [str(i).encode() for i in range(first, min(first + 100, count))]
+        await seen.add(store.client, store.keys, batch)
+    assert (await store.meta("seen_level"), await store.meta("seen_fill")) == (
+        str(level),
+        str(fill),
+    )
 
 
 async def test_seeds_are_recorded_as_seen(store: Store) -> None:

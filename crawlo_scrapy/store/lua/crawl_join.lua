@@ -1,12 +1,13 @@
 -- Enter a worker into the registry; begin the crawl, or its next run, when there is none.
 --   KEYS: meta (HASH), workers (ZSET), worker (HASH), seeds (SET)
 --   ARGV: worker id, format version, most members of a bucket, age of the process in ms,
---         named crawl (0|1), seeding (once|every), run that the worker was in before (run:created, or empty),
---         then fields and values of the worker's record
--- Returns {status, run}, and when the run was created. status: "joined"; "finished" when this worker came too late, or the
--- crawl is named and done; "purging"; "format" when another version of this package wrote the
--- crawl (run is that version); "lost" when the crawl that the worker was in is gone; "taken"
--- while the registry has a worker of that id, dead or alive.
+--         named crawl (0|1), seeding (once|every), run that the worker was in before
+--         ("run:created", or empty), then fields and values of the worker's record
+-- Returns {status, run}, and with "joined" when the run was created. Other statuses: "finished"
+-- when this worker came too late, or the crawl is named and done; "purging"; "format" when
+-- another version of this package wrote the crawl (run is that version); "lost" when the crawl
+-- that the worker was in is gone; "taken" while the registry has a worker of that id, dead or
+-- alive.
 local meta, workers, worker, seeds = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local id, format, bucket_fill, age = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
 local named, every, before = ARGV[5] == '1', ARGV[6] == 'every', ARGV[7]
