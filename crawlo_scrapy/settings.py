@@ -289,7 +289,7 @@ _TABLE = [
         "Collection of the items, or a dict of item class to collection. May hold {spider}, "
         "{node}, {project} and fields of the item. Not set: the spider's name.",
     ),
-    Setting("MONGO_BATCH_SIZE", "int", 100, "Items in one write.", unit="items", minimum=1),
+    Setting("MONGO_BATCH_SIZE", "int", 500, "Items in one write.", unit="items", minimum=1),
     Setting("MONGO_USE_BATCH", "bool", True, "Whether items are written in batches."),
     Setting(
         "MONGO_DEDUPLICATE_MODE",
@@ -317,7 +317,13 @@ _TABLE = [
         unit="milliseconds",
         minimum=1,
     ),
-    Setting("MONGO_EXECUTE_MAX_RETRIES", "int", 3, "How often a write is tried again.", minimum=0),
+    Setting(
+        "MONGO_EXECUTE_MAX_RETRIES",
+        "int",
+        3,
+        "Without effect: a write is tried until it succeeds, for giving up would lose items.",
+        minimum=0,
+    ),
     Setting(
         "MONGO_EXECUTE_RETRY_DELAY",
         "float",
@@ -358,7 +364,11 @@ _TABLE = [
     Setting("MYSQL_POOL_MIN", "int", 1, "Connections that are kept open.", minimum=0),
     Setting("MYSQL_POOL_MAX", "int", 10, "The most connections of one worker.", minimum=1),
     Setting(
-        "MYSQL_EXECUTE_MAX_RETRIES", "int", 4, "How often a statement is tried again.", minimum=0
+        "MYSQL_EXECUTE_MAX_RETRIES",
+        "int",
+        4,
+        "Without effect: a write is tried until it succeeds, for giving up would lose items.",
+        minimum=0,
     ),
     Setting(
         "MYSQL_EXECUTE_RETRY_DELAY",

@@ -12,9 +12,11 @@ from collections.abc import Awaitable, Coroutine
 from typing import TYPE_CHECKING, Any
 
 import scrapy
-from scrapy.exceptions import DropItem
+from scrapy import signals
+from scrapy.exceptions import CloseSpider, DropItem
 from scrapy.utils.defer import deferred_from_coro
 
+from crawlo_scrapy.engine import fail_command
 from crawlo_scrapy.pipelines.batching import Backoff, Batcher, BatchLimits
 from crawlo_scrapy.pipelines.dead_items import DeadItem, DeadItems, DeadItemsFile
 from crawlo_scrapy.pipelines.errors import ItemRefused, StorageError, StorageUnavailable
@@ -134,11 +136,18 @@ class BatchedPipeline:
         try:
             await self.writer.open()
         except BaseException as exc:
-            if isinstance(exc, StorageError):
-                logger.error("%s: %s", type(self).__name__, exc)
             await self.writer.close()
-            raise
+            if not isinstance(exc, StorageError):
+                raise
+            logger.error("%s: %s", type(self).__name__, exc)
+            self.crawler.signals.connect(self._fail, signals.spider_closed)
+            if scrapy.version_info >= (2, 19):
+                raise CloseSpider("storage_unusable") from None
+            raise  # earlier ones start the spider only if this is an error
         self._is_open = True
+
+    def _fail(self) -> None:
+        fail_command(self.crawler)
 
     async def _close(self) -> None:
         if self._is_open:

@@ -51,6 +51,7 @@ def mysql_options(settings: BaseSettings) -> MySQLOptions:
         insert_ignore=get(settings, "MYSQL_INSERT_IGNORE"),
         update_columns=get(settings, "MYSQL_UPDATE_COLUMNS"),
         key=get(settings, "MYSQL_UNIQUE_KEY"),
+        check_table=get(settings, "MYSQL_CHECK_TABLE_EXISTS"),
         create_table=get(settings, "MYSQL_CREATE_TABLE"),
         pool_min=get(settings, "MYSQL_POOL_MIN"),
         pool_max=get(settings, "MYSQL_POOL_MAX"),

@@ -55,6 +55,7 @@ class MySQLOptions:
     update_columns: Sequence[str] = ()
     key: Sequence[str] = ()
     create_table: bool = False
+    check_table: bool = True
     pool_min: int = 1
     pool_max: int = 10
     connect_timeout: float = 10
@@ -111,8 +112,9 @@ class MySQLWriter(Writer):
             raise StorageError(self._why_not(exc)) from None
         except (StorageUnavailable, ItemRefused) as exc:
             raise StorageError(str(exc)) from None
-        for name in self._names.fixed():
-            await self._check(name)
+        if options.check_table:
+            for name in self._names.fixed():
+                await self._check(name)
 
     def _why_not(self, exc: Exception) -> str:
         options, code = self._options, exc.args[0] if exc.args else None

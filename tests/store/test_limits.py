@@ -195,11 +195,11 @@ async def test_attempts_survive_a_release(store: Store) -> None:
 
 async def test_many_leases_of_the_dead_keep_their_order(store: Store) -> None:
     """A large hash has no order of its own."""
-    dead, heir = await store.join("dead"), await store.join("heir")
-    await store.frontier.exchange(dead, [push(i) for i in range(600)])
-    first = await store.frontier.exchange(dead, limit=300)
-    assert len(first.leases) == 300
-    assert await store.reclaim(dead) == (300, 0)
+    dead = await store.join("dead")
+    first = await store.frontier.exchange(dead, [push(i) for i in range(1000)], limit=900)
+    assert len(first.leases) == 900
+    assert await store.reclaim(dead) == (900, 0)
     assert await store.client.call("exists", store.keys.leases("dead")) == 0
+    heir = await store.join("heir")
     result = await store.frontier.exchange(heir, limit=1000)
-    assert names(result) == [str(i) for i in range(600)]
+    assert names(result) == [str(i) for i in range(1000)]
