@@ -9,20 +9,20 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Coroutine
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import scrapy
 from scrapy import signals
 from scrapy.exceptions import CloseSpider, DropItem
 from scrapy.utils.defer import deferred_from_coro
 
-from crawlo_scrapy.engine import fail_command
+from crawlo_scrapy.engine import WrongReactor, fail_command, require_asyncio
 from crawlo_scrapy.pipelines.batching import Backoff, Batcher, BatchLimits
 from crawlo_scrapy.pipelines.dead_items import DeadItem, DeadItems, DeadItemsFile
 from crawlo_scrapy.pipelines.errors import ItemRefused, StorageError, StorageUnavailable
 from crawlo_scrapy.pipelines.fields import fields_of
 from crawlo_scrapy.pipelines.names import default_node, fill_path
-from crawlo_scrapy.settings import get
+from crawlo_scrapy.settings import SettingError, get
 
 if TYPE_CHECKING:
     from scrapy import Spider
@@ -71,16 +71,23 @@ class BatchedPipeline:
 
     def __init__(self, crawler: Crawler) -> None:
         self.crawler = crawler
-        settings = crawler.settings
         self.names = names_for(crawler)
-        self.writer = self.make_writer(crawler)
-        self._dead: DeadItems = self.make_dead_items(crawler)
-        limits, backoff = self.make_limits(settings), self.make_backoff(settings)
-        self._batcher = Batcher(self.writer.write, self, limits, backoff)
+        self._wrong: Exception | None = None
+        try:
+            self._set_up(crawler)
+        except (StorageError, SettingError) as exc:
+            self._wrong = exc  # told when the spider opens, in one line
         self._is_away = False
         self._is_open = False
         self._closing: asyncio.Future[None] | None = None
         self._stored = self._refused = 0
+
+    def _set_up(self, crawler: Crawler) -> None:
+        settings = crawler.settings
+        self._dead: DeadItems = self.make_dead_items(crawler)
+        self.writer = self.make_writer(crawler)
+        limits, backoff = self.make_limits(settings), self.make_backoff(settings)
+        self._batcher = Batcher(self.writer.write, self, limits, backoff)
 
     @classmethod
     def from_crawler(cls, crawler: Crawler) -> Self:
@@ -126,34 +133,21 @@ class BatchedPipeline:
         return as_scrapy_expects(self._close())
 
     async def _open(self) -> None:
+        if self._wrong is not None:
+            refuse_start(self.crawler, self, self._wrong)
         try:
-            asyncio.get_running_loop()
-        except RuntimeError:
-            raise StorageError(
-                f"{type(self).__name__} needs Scrapy's asyncio reactor: set TWISTED_REACTOR = "
-                "'twisted.internet.asyncioreactor.AsyncioSelectorReactor' (the default)"
-            ) from None
-        try:
+            require_asyncio()
             await self.writer.open()
-        except BaseException as exc:
+        except (StorageError, WrongReactor) as exc:
             await self.writer.close()
-            if not isinstance(exc, StorageError):
-                raise
-            logger.error("%s: %s", type(self).__name__, exc)
-            self.crawler.signals.connect(self._fail, signals.spider_closed)
-            if scrapy.version_info >= (2, 19):
-                raise CloseSpider("storage_unusable") from None
-            raise  # earlier ones start the spider only if this is an error
+            refuse_start(self.crawler, self, exc)
         self._is_open = True
-
-    def _fail(self) -> None:
-        fail_command(self.crawler)
 
     async def _close(self) -> None:
         if self._is_open:
             await self._batcher.close()
             await self.writer.close()
-        await self._dead.close()
+            await self._dead.close()
         self._is_open = False
 
     async def _bury(self, item: Any, fields: dict[str, Any], reason: str) -> None:
@@ -207,6 +201,16 @@ class BatchedPipeline:
     def _count(self, what: str, count: int = 1) -> None:
         if self.crawler.stats is not None:
             self.crawler.stats.inc_value(f"items/{self.writer.name}/{what}", count)
+
+
+def refuse_start(crawler: Crawler, component: object, why: Exception) -> NoReturn:
+    """Keep the spider from starting, with one line in the log and exit status 1."""
+    logger.error("%s: %s", type(component).__name__, why)
+    # Strongly held: the signal's own reference is weak.
+    crawler.signals.connect(lambda: fail_command(crawler), signals.spider_closed, weak=False)
+    if scrapy.version_info >= (2, 19):
+        raise CloseSpider("storage_unusable") from None
+    raise StorageError(str(why)) from None  # which earlier ones do not start the spider after
 
 
 def as_scrapy_expects(coro: Coroutine[Any, Any, None]) -> Awaitable[None] | Deferred[None]:

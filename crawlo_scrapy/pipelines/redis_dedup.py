@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 from scrapy import signals
 from scrapy.exceptions import DropItem
 
-from crawlo_scrapy.pipelines.base import as_scrapy_expects
+from crawlo_scrapy.engine import require_asyncio
+from crawlo_scrapy.pipelines.base import as_scrapy_expects, refuse_start
 from crawlo_scrapy.pipelines.batching import Backoff, Batcher, BatchLimits
 from crawlo_scrapy.pipelines.errors import (
     ItemRefused,
     RowsRefused,
-    StorageError,
     StorageUnavailable,
 )
 from crawlo_scrapy.pipelines.fields import fields_of, fingerprint
@@ -47,7 +47,7 @@ class RedisDedupPipeline:
 
     def __init__(self, crawler: Crawler) -> None:
         settings = crawler.settings
-        self._stats = crawler.stats
+        self._crawler = crawler
         self._items = crawl_items(crawler)
         self._key: Sequence[str] = get(settings, "CRAWLO_ITEM_KEY")
         backoff = Backoff(
@@ -107,10 +107,11 @@ class RedisDedupPipeline:
 
     async def _open(self) -> None:
         try:
+            require_asyncio()
             await self._items.client.check_server()
         except StoreError as exc:
             await self._items.client.close()
-            raise StorageError(str(exc)) from None
+            refuse_start(self._crawler, self, exc)
 
     async def _close(self) -> None:
         await self._looks.close()
@@ -129,8 +130,8 @@ class RedisDedupPipeline:
         self._busy.pop(known_by, None)
 
     def _repeat(self, where: str) -> DropItem:
-        if self._stats is not None:
-            self._stats.inc_value("items/repeats")
+        if self._crawler.stats is not None:
+            self._crawler.stats.inc_value("items/repeats")
         return DropItem(f"one like it is {where} already", log_level="DEBUG")
 
     async def _look(self, rows: Sequence[Row]) -> None:

@@ -134,15 +134,27 @@ async def test_an_outage_is_told_once(settings, caplog):
     assert caplog.text.count("memory is back") == 1
 
 
-async def test_a_storage_that_cannot_be_used_stops_the_start(settings, caplog):
-    settings["PLAN"] = {"open": "create the table first"}
+UNUSABLE = [
+    (MemoryPipeline, {"PLAN": {"open": "create the table first"}}, "create the table first"),
+    (MemoryPipeline, {"CRAWLO_ITEM_RETRY_DELAY": "x"}, "CRAWLO_ITEM_RETRY_DELAY is 'x'"),
+    (pipelines.JsonLinesPipeline, {"JSONLINES_FILE": "{nope}"}, "{nope}"),
+    (pipelines.RedisDedupPipeline, {"REDIS_PORT": 1}, "cannot be reached"),
+]
+
+
+@pytest.mark.parametrize(("cls", "options", "message"), UNUSABLE)
+async def test_a_storage_that_cannot_be_used_stops_the_start(
+    settings, caplog, cls, options, message
+):
+    settings |= {"ITEM_PIPELINES": {cls: 1}, **options}
     crawler = make_crawler(Items, settings)
     if scrapy.version_info >= (2, 19):
         assert await run(crawler) == "storage_unusable"
     else:
-        with pytest.raises(StorageError, match="create the table first"):
+        with pytest.raises(StorageError):
             await run(crawler)
-    assert "MemoryPipeline: create the table first" in caplog.text
+    [line] = [line for line in caplog.messages if line.startswith(f"{cls.__name__}: ")]
+    assert message in line
     assert not crawler.stats.get_value("response_received_count")
     assert crawler.spider is None  # so that the command exits with status 1
 
