@@ -6,6 +6,7 @@ import asyncio
 import datetime as dt
 import decimal
 import enum
+import gc
 import os
 import sys
 
@@ -179,6 +180,7 @@ async def test_errors_at_the_start(make, collection, monkeypatch):
     assert "is no name for a collection" in await _why(make("a$b", key=["url"]))
     monkeypatch.setitem(sys.modules, "pymongo", None)
     assert "pip install 'crawlo_scrapy[mongodb]'" in await _why(make())
+    gc.collect()  # here, and not in some later test
 
 
 async def test_a_wrong_password_is_an_error_at_the_start():
