@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from heapq import heappop, heappush
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from crawlo_scrapy.store.errors import CrawlLost, StoreError, StoreUnavailable
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+#: The most bytes of payload in one push, unless a single request is larger.
+PUSH_BYTES = 1 << 20
 #: Shortest and longest pause between two questions of an idle worker, in seconds.
 IDLE_PAUSE = (0.01, 0.5)
 #: Pause while others may be starving for what this worker has in its outbox, in seconds.
@@ -205,6 +208,11 @@ class Exchange:
         self._wake.set()
 
     @property
+    def closing(self) -> bool:
+        """Whether this worker takes on nothing new."""
+        return self._closing or self._engine.closing
+
+    @property
     def offered(self) -> int:
         """How many requests have been offered so far."""
         return self._offered
@@ -275,7 +283,7 @@ class Exchange:
         member = self._registration.member
         await self._release_waiting(member)
         await self._bury_waiting()  # children that cannot be queued come before parents too
-        size = self._unconfirmed or min(len(self._outbox), PUSH_BATCH)
+        size = self._unconfirmed or self._batch_size()
         batch = [self._outbox[i] for i in range(size)]
         reach = self._pushed + len(batch)
         acks: list[str] = []
@@ -284,7 +292,9 @@ class Exchange:
                 break
             acks.append(lease_id)
         suspects = list(self._suspects)
-        wanted = 0 if self._closing or self.outbox_full else self._prefetch - len(self._inbox)
+        wanted = self._prefetch - len(self._inbox) - len(self._suspects)
+        if self.closing or self.outbox_full:
+            wanted = 0
         self._unconfirmed = size
         result = await self._frontier.exchange(
             member,
@@ -313,6 +323,16 @@ class Exchange:
         self._seeding.observe(result.seeding)
         if result.held != self._expected_leases():
             await self._reconcile()
+
+    def _batch_size(self) -> int:
+        """Return how many requests go into the next push: by number, and by bytes."""
+        size = total = 0
+        for outgoing in islice(self._outbox, PUSH_BATCH):
+            total += len(outgoing.push.payload)
+            if size and total > PUSH_BYTES:
+                break
+            size += 1
+        return size
 
     def _collect_done(self) -> None:
         """Find what the engine is through with."""

@@ -42,6 +42,10 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
+#: A process that is older, in seconds, was not started for this crawl: it runs many.
+LONGEST_START = 120.0
+
+
 class RedisScheduler(BaseScheduler):
     """A scheduler whose queue all workers of a crawl share.
 
@@ -54,7 +58,8 @@ class RedisScheduler(BaseScheduler):
     def __init__(self, crawler: Crawler) -> None:
         self._crawler = crawler
         self._stats: Any = crawler.stats
-        self._age = 0.0 if RedisScheduler._had_one else connection.process_age()
+        age = connection.process_age()
+        self._age = 0.0 if RedisScheduler._had_one or age > LONGEST_START else age
         RedisScheduler._had_one = True
         self._dupefilter: Any = build_from_crawler(
             load_object(crawler.settings["DUPEFILTER_CLASS"]), crawler
@@ -307,6 +312,8 @@ class RedisScheduler(BaseScheduler):
             if self._exchange is not None:
                 await self._leave(self._exchange, reason)
         finally:
+            if self._exchange is not None:
+                self._registration.stop_heartbeat()
             await self._client.close()
             if (closed := self._dupefilter.close(reason)) is not None:
                 await closed

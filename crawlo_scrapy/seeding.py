@@ -70,7 +70,7 @@ class Seeding:
                 return
             async for item in start:
                 await exchange.wait_for_room()
-                if not await self._right(exchange):
+                if exchange.closing or not await self._right(exchange):
                     return
                 if isinstance(item, Request):
                     self._requests.add(item)

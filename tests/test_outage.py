@@ -32,6 +32,8 @@ class Engine:
     def wake(self):
         pass
 
+    closing = False
+
 
 class NoSeeding:
     async def step(self, exchange, registration):

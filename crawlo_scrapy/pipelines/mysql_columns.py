@@ -146,18 +146,37 @@ def to_sql(value: Any, field: str, data_type: str) -> Any:
 
 def _text(value: str, field: str) -> str:
     try:
-        value.encode("utf-8")
+        if not value.isascii():
+            value.encode("utf-8")
     except UnicodeEncodeError:
         raise ItemRefused(f"its field {field!r} is not valid Unicode (a lone surrogate)") from None
     return str(value)
 
 
-def size_of(value: Any) -> int:
-    """Return the most bytes that *value* takes in a statement."""
+#: What any number or date takes at most in a statement, in bytes.
+_SHORT = 40
+
+
+def most_bytes(values: Iterable[Any], enough: int) -> int:
+    """Return a bound on what *values* take in a statement; exact only above *enough*."""
+    values = list(values)
+    size = sum(2 * _length(value) + _SHORT for value in values)
+    if size > enough:
+        size = sum(_length(value) + _escapes(value) + _SHORT for value in values)
+    return size
+
+
+def _length(value: Any) -> int:
     if isinstance(value, str):
-        plain = len(value.encode("utf-8"))
-        return plain + sum(value.count(char) for char in "\0\n\r\x1a\"'\\") + 3
+        return len(value) if value.isascii() else len(value.encode("utf-8"))
     if isinstance(value, bytes):
-        # Bytes that are not ASCII take one byte each, escaped ones two.
-        return len(value) + sum(value.count(char) for char in b"\0\n\r\x1a\"'\\") + 10
-    return 40 if not isinstance(value, decimal.Decimal) else len(format(value, "f")) + 1
+        return len(value)
+    return len(format(value, "f")) if isinstance(value, decimal.Decimal) else 0
+
+
+def _escapes(value: Any) -> int:
+    if isinstance(value, str):
+        return sum(map(value.count, "\0\n\r\x1a\"'\\"))
+    if isinstance(value, bytes):
+        return sum(map(value.count, b"\0\n\r\x1a\"'\\"))
+    return 0

@@ -16,8 +16,8 @@ from crawlo_scrapy.pipelines.mysql_columns import (
     FINGERPRINT,
     Table,
     create_table,
+    most_bytes,
     quote,
-    size_of,
     to_sql,
 )
 from crawlo_scrapy.pipelines.writer import Row, Writer
@@ -88,6 +88,7 @@ class MySQLWriter(Writer):
         self._tables: dict[str, Table] = {}
         self._making = asyncio.Lock()
         self._max_packet = 1024 * 1024
+        self._room = self._max_packet - _OVERHEAD
 
     async def open(self) -> None:
         try:
@@ -108,6 +109,7 @@ class MySQLWriter(Writer):
                 connect_timeout=options.connect_timeout, read_timeout=options.read_timeout,
             )  # fmt: skip
             self._max_packet = int((await self._ask("SELECT @@max_allowed_packet"))[0][0])
+            self._room = self._max_packet - _OVERHEAD
         except (self._errors.MySQLError, OSError, asyncio.TimeoutError) as exc:
             raise StorageError(self._why_not(exc)) from None
         except (StorageUnavailable, ItemRefused) as exc:
@@ -162,28 +164,39 @@ class MySQLWriter(Writer):
         if FINGERPRINT in table.columns and FINGERPRINT not in fields:
             columns.append(FINGERPRINT)
             values.append(fingerprint(fields, self._options.key))
-        size = sum(map(size_of, values)) + 2 * len(values)
-        if size > self._max_packet - _OVERHEAD:
+        size = most_bytes(values, enough=self._room)
+        if size > self._room:
             raise ItemRefused(
                 f"it takes {size} bytes; max_allowed_packet of the server is {self._max_packet}"
             )
         return Row(_Values(table.name, tuple(columns), tuple(values)), size)
 
     async def write(self, rows: Sequence[Row]) -> None:
-        groups: dict[tuple[str, tuple[str, ...]], list[Any]] = defaultdict(list)
-        for row in rows:
-            values: _Values = row.payload
-            groups[values.table, values.columns].append(values.values)
+        statements = self._statements(rows)
         async with self._connection() as connection, connection.cursor() as cursor:
-            if len(groups) > 1:  # one statement is a transaction by itself
+            if len(statements) > 1:  # one statement is a transaction by itself
                 await cursor.execute("START TRANSACTION")
-            for (table, columns), group in groups.items():
-                await cursor.execute(
-                    self._insert(table, columns, len(group)),
-                    [value for values in group for value in values],
-                )
-            if len(groups) > 1:
+            for table, columns, group in statements:
+                values = [value for row in group for value in row.payload.values]
+                await cursor.execute(self._insert(table, columns, len(group)), values)
+            if len(statements) > 1:
                 await cursor.execute("COMMIT")
+
+    def _statements(self, rows: Sequence[Row]) -> list[tuple[str, tuple[str, ...], list[Row]]]:
+        """Return the rows of each statement: of one table and columns, and in one packet."""
+        groups: dict[tuple[str, tuple[str, ...]], list[Row]] = defaultdict(list)
+        for row in rows:
+            groups[row.payload.table, row.payload.columns].append(row)
+        statements: list[tuple[str, tuple[str, ...], list[Row]]] = []
+        for (table, columns), group in groups.items():
+            room = 0
+            for row in group:
+                if row.size > room:
+                    statements.append((table, columns, []))
+                    room = self._room
+                statements[-1][2].append(row)
+                room -= row.size
+        return statements
 
     def _insert(self, table: str, columns: Sequence[str], rows: int) -> str:
         names = ", ".join(map(quote, columns))

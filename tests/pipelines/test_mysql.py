@@ -182,10 +182,19 @@ async def test_many_tables_in_one_batch_are_all_or_nothing(make, ask, target):
     assert await ask(f"SELECT * FROM {target}_a") == []
 
 
-async def test_batches_keep_to_the_packet_size(make, ask, target):
-    items = [{"id": i, "v": "'" * 3_000_000} for i in range(6)]
-    assert await store(make(), *items, limits=BatchLimits(size=4 * 1024 * 1024)) == [None] * 6
-    assert await ask(f"SELECT COUNT(*) FROM {target}") == [(6,)]
+async def test_statements_keep_to_the_packet_size(make, ask, target):
+    """A larger one would end the connection, and look like an outage that never ends."""
+    [(usual,)] = await ask("SELECT @@global.max_allowed_packet")
+    await ask("SET GLOBAL max_allowed_packet = 1048576")
+    try:
+        items = [{"id": i, "v": "'" * size} for i, size in enumerate([1, 300_000, 490_000, 2] * 3)]
+        too_big = {"id": 99, "v": "'" * 520_000}
+        reasons = await store(make(), *items, too_big, limits=BatchLimits(size=10**9))
+    finally:
+        await ask(f"SET GLOBAL max_allowed_packet = {usual}")
+    assert reasons[:-1] == [None] * 12
+    assert "max_allowed_packet of the server is 1048576" in reasons[-1]
+    assert await ask(f"SELECT COUNT(*), SUM(LENGTH(v)) FROM {target}") == [(12, 2_370_009)]
 
 
 async def _why(writer):

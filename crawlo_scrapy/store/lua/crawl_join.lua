@@ -14,7 +14,7 @@ local named, every, before = ARGV[5] == '1', ARGV[6] == 'every', ARGV[7]
 
 --#include _clock
 
-local fields = redis.call('HMGET', meta, 'state', 'run', 'format', 'finished', 'created')
+local fields = redis.call('HMGET', meta, 'state', 'run', 'format', 'finished', 'created', 'seeding')
 local state, run = fields[1], tonumber(fields[2]) or 0
 if fields[3] and fields[3] ~= format then return {'format', fields[3]} end
 if state == 'purging' then return {'purging', run} end
@@ -24,7 +24,8 @@ if before ~= '' and (not state or before ~= run .. ':' .. (fields[5] or '')) the
 end
 if state == 'finished' then
   local late = redis.call('ZCARD', workers) > 0 or now - age < tonumber(fields[4])
-  if named or before ~= '' or (late and not every) then return {'finished', run} end
+  local complete = fields[6] ~= 'failed'
+  if (named and complete) or before ~= '' or (late and not every) then return {'finished', run} end
 end
 if redis.call('ZSCORE', workers, id) then return {'taken', run} end
 if not state or state == 'finished' then
