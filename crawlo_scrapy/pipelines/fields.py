@@ -17,7 +17,7 @@ from itemadapter import ItemAdapter, is_item
 
 from crawlo_scrapy.pipelines.errors import ItemRefused
 
-
+#: Types without items inside.
 _SIMPLE = frozenset(
     {str, int, float, bool, type(None), bytes, dt.datetime, dt.date, decimal.Decimal}
 )

@@ -29,6 +29,7 @@ class NameTemplate:
     def __init__(self, source: str | Mapping[str, str], known: Mapping[str, str]) -> None:
         by_class = {"*": source} if isinstance(source, str) else dict(source)
         self._by_class = {key: _fill(text, known) for key, text in by_class.items()}
+        self._found: dict[type, str] = {}
 
     def fixed(self) -> list[str]:
         """Return the names that do not depend on a field's value."""
@@ -36,15 +37,19 @@ class NameTemplate:
 
     def name(self, fields: Mapping[str, Any], item_class: type) -> str:
         """Return the name for an item; raises `ItemRefused` when it has none."""
-        keys = (
-            f"{item_class.__module__}.{item_class.__qualname__}",
-            item_class.__qualname__,
-            "*",
-        )
-        text = next((self._by_class[key] for key in keys if key in self._by_class), None)
+        text = self._found.get(item_class)
         if text is None:
-            raise ItemRefused(f"no name is configured for items of class {keys[0]}")
+            text = self._found[item_class] = self._for_class(item_class)
+        if "{" not in text:
+            return text
         return _PLACE.sub(lambda match: _value(fields, match[1]), text)
+
+    def _for_class(self, item_class: type) -> str:
+        path = f"{item_class.__module__}.{item_class.__qualname__}"
+        for key in (path, item_class.__qualname__, "*"):
+            if key in self._by_class:
+                return self._by_class[key]
+        raise ItemRefused(f"no name is configured for items of class {path}")
 
 
 def _value(fields: Mapping[str, Any], name: str) -> str:
