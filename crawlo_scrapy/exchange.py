@@ -284,7 +284,7 @@ class Exchange:
         await self._release_waiting(member)
         await self._bury_waiting()  # children that cannot be queued come before parents too
         size = self._unconfirmed or self._batch_size()
-        batch = [self._outbox[i] for i in range(size)]
+        batch = list(islice(self._outbox, size))
         reach = self._pushed + len(batch)
         acks: list[str] = []
         for needs, lease_id in self._acks:
@@ -346,10 +346,8 @@ class Exchange:
         self._handouts = going_on
 
     def _settle(self, handout: Handout) -> None:
-        for guard in handout.guards:
-            guard.waits_for -= 1
         if handout.local:
-            self._local -= 1
+            self._drop_local(handout)
             if handout.record:
                 self._append(Outgoing(handout.record._replace(mode="r"), handout.request))
         elif handout.lease is None:

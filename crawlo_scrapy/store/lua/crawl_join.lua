@@ -24,8 +24,9 @@ if before ~= '' and (not state or before ~= run .. ':' .. (fields[5] or '')) the
 end
 if state == 'finished' then
   local late = redis.call('ZCARD', workers) > 0 or now - age < tonumber(fields[4])
-  local complete = fields[6] ~= 'failed'
-  if (named and complete) or before ~= '' or (late and not every) then return {'finished', run} end
+  if (named and fields[6] ~= 'failed') or before ~= '' or (late and not every) then
+    return {'finished', run}
+  end
 end
 if redis.call('ZSCORE', workers, id) then return {'taken', run} end
 if not state or state == 'finished' then
@@ -34,8 +35,7 @@ if not state or state == 'finished' then
     'bucket_fill', bucket_fill, 'created', now, 'seeding', every and 'every' or '')
   redis.call('HDEL', meta, 'finished', 'seeder')
   redis.call('DEL', seeds)
-end
-if redis.call('HGET', meta, 'seeding') == 'failed' and redis.call('ZCARD', workers) == 0 then
+elseif fields[6] == 'failed' and redis.call('ZCARD', workers) == 0 then
   redis.call('HSET', meta, 'seeding', '')
 end
 redis.call('DEL', worker)
