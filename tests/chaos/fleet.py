@@ -89,7 +89,9 @@ class Fleet:
         """Return how often each page has an item."""
         if not self.items_file.exists():
             return Counter()
-        return Counter(json.loads(line)["url"] for line in self.items_file.read_text().splitlines())
+        # A write that is under way may be seen in part: the last line counts once it is whole.
+        whole = self.items_file.read_text().rpartition("\n")[0]
+        return Counter(json.loads(line)["url"] for line in whole.splitlines())
 
     def errors(self) -> list[str]:
         """Return the lines of the logs that tell of an error."""
