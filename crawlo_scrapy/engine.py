@@ -7,6 +7,7 @@ is built differently is refused rather than trusted with somebody's requests.
 from __future__ import annotations
 
 import asyncio
+from inspect import Parameter, signature
 from typing import TYPE_CHECKING, Any
 
 import scrapy
@@ -48,21 +49,22 @@ def require_asyncio() -> None:
 
 
 class Engine:
-    """The engine of one crawler. Raises `UnknownEngine` when it is not what we know."""
+    """The engine of one crawler. Until `check` has returned, only `close` may be called."""
 
     def __init__(self, crawler: Crawler) -> None:
         self._crawler = crawler
         self._engine: Any = crawler.engine
         self._slot: Any = getattr(self._engine, "_slot", None)
-        self._check()
 
-    def _check(self) -> None:
+    def check(self) -> None:
+        """Raise `UnknownEngine` unless the engine is what we know."""
         slot, engine = self._slot, self._engine
         known = (
             isinstance(getattr(slot, "inprogress", None), set)
             and callable(getattr(getattr(slot, "nextcall", None), "schedule", None))
             and hasattr(engine, "scraper")
             and callable(getattr(engine, "needs_backout", None))
+            and callable(getattr(engine, "_process_start_next", None))
             and (hasattr(engine, "close_spider_async") or hasattr(engine, "close_spider"))
         )
         if not known:
@@ -91,7 +93,18 @@ class Engine:
 
     @property
     def closing(self) -> bool:
-        return self._slot.closing is not None
+        return getattr(self._slot, "closing", None) is not None
+
+    async def restart(self) -> None:
+        """Iterate the spider's `start()` anew, as the engine does when it opens the spider."""
+        engine = self._engine
+        process_start = engine.scraper.spidermw.process_start
+        wants_spider = signature(process_start).parameters["spider"].default is Parameter.empty
+        engine._start = await process_start(*[engine.spider] if wants_spider else [])
+        while engine._start is not None and engine.spider and not self.closing:
+            await engine._process_start_next()
+            self.wake()
+            await asyncio.sleep(0)
 
     def close(self, reason: str) -> None:
         """Close the spider, as if a component had asked for it."""

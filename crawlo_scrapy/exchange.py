@@ -145,6 +145,8 @@ class Exchange:
         self._stop = asyncio.Event()
         self.finished = False
         self.lost = False
+        self._quiet = False
+        self._keeps_open = False
         self._task: asyncio.Task[None] | None = None
 
     # What Scrapy calls: memory only.
@@ -211,6 +213,16 @@ class Exchange:
     def closing(self) -> bool:
         """Whether this worker takes on nothing new."""
         return self._closing or self._engine.closing
+
+    @property
+    def may_close(self) -> bool:
+        """Whether nothing is left to do, unless this worker itself comes up with more."""
+        return self.finished or (self._quiet and self._keeps_open)
+
+    def keep_open(self) -> None:
+        """Say that this worker may come up with more: until it leaves, others stay too."""
+        self._keeps_open = True
+        self._wake.set()
 
     @property
     def offered(self) -> int:
@@ -280,6 +292,8 @@ class Exchange:
 
     async def _exchange(self) -> None:
         self._collect_done()
+        if self.closing:
+            self._give_back()
         member = self._registration.member
         await self._release_waiting(member)
         await self._bury_waiting()  # children that cannot be queued come before parents too
@@ -303,6 +317,7 @@ class Exchange:
             max(0, wanted),
             [h.lease.id for h in (*self._handouts, *suspects) if h.lease],
             self._local,
+            self._keeps_open,
         )
         self._unconfirmed = 0
         self._stats.inc_value("crawlo/exchanges")
@@ -318,9 +333,10 @@ class Exchange:
             self._put(suspect)
         self._receive(result.leases)
         self.finished = result.state == "finished"
+        self._quiet = self._quiet and not (batch or result.queued or result.leased)
         # A counter that has drifted must not keep a finished crawl's workers waiting.
         self._queued = 0 if self.finished else max(0, result.queued)
-        self._seeding.observe(result.seeding)
+        self._seeding.observe(result.seeding, result.seeder)
         if result.held != self._expected_leases():
             await self._reconcile()
 
@@ -428,6 +444,14 @@ class Exchange:
             self._burials.pop(0)
             self._stats.inc_value(f"crawlo/dead_letters/{reason}")
 
+    def _give_back(self) -> None:
+        """Give back what was not started: others need not wait until this worker is through."""
+        unstarted = [h for _, _, h in self._inbox if h.lease] + self._suspects
+        self._releases += sorted(h.lease.id for h in unstarted if h.lease)
+        self._inbox = [entry for entry in self._inbox if entry[2].lease is None]
+        self._inbox.sort()
+        self._suspects.clear()
+
     async def _release_waiting(self, member: Membership) -> None:
         if self._releases:
             await self._frontier.release(member, self._releases)
@@ -439,8 +463,9 @@ class Exchange:
         due = now - self._last_finish_test > self._registration.heartbeat_interval
         if not self.finished and (not self._queued or due):
             self._last_finish_test = now
-            self.finished = await self._registration.finish()
-        if self.finished:
+            status = await self._registration.finish()
+            self.finished, self._quiet = status == "finished", status == "quiet"
+        if self.may_close:
             self._queued = 0
             self._engine.wake()
 
@@ -570,11 +595,8 @@ class Exchange:
             await self._bury_waiting()
             if not self._outbox and not self._acks:
                 break
-        unstarted = [h.lease.id for _, _, h in self._inbox if h.lease]
-        unstarted += [h.lease.id for h in (*self._suspects, *self._handouts) if h.lease]
-        await self._frontier.release(self._registration.member, sorted(unstarted))
+        self._releases += [h.lease.id for h in self._handouts if h.lease]
         self._inbox.clear()
-        self._suspects.clear()
         self._handouts.clear()
         await self._release_waiting(self._registration.member)
         await self._seeding.step(self, self._registration)

@@ -218,7 +218,7 @@ class Registration:
             )
             self._stats.inc_value("crawlo/rejoined")
             return True
-        if status == "lost":
+        if status in ("lost", "purging"):
             raise CrawlLost(
                 f"The crawl {self.keys.name} is no longer in Redis: it was purged, or Redis was "
                 "emptied or restarted without persistence (appendonly). What was queued is "
@@ -255,7 +255,7 @@ class Registration:
     async def settle_seeding(self, outcome: str) -> bool:
         return await self._workers.settle_seeding(self.member, outcome)
 
-    async def finish(self) -> bool:
+    async def finish(self) -> str:
         return await self._workers.finish()
 
     async def leave(self, reason: str) -> None:

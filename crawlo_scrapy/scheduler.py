@@ -21,7 +21,13 @@ from twisted.internet.defer import Deferred
 from crawlo_scrapy import __version__, connection
 from crawlo_scrapy import settings as ours
 from crawlo_scrapy.dupefilter import RedisDupeFilter
-from crawlo_scrapy.engine import Engine, fail_command, require_asyncio
+from crawlo_scrapy.engine import (
+    Engine,
+    UnknownEngine,
+    WrongReactor,
+    fail_command,
+    require_asyncio,
+)
 from crawlo_scrapy.exchange import Exchange
 from crawlo_scrapy.membership import Registration, Terms
 from crawlo_scrapy.seeding import Seeding
@@ -29,7 +35,7 @@ from crawlo_scrapy.serializer import RequestSerializer
 from crawlo_scrapy.settings import SettingError
 from crawlo_scrapy.store.client import Client
 from crawlo_scrapy.store.errors import CrawlLost, StoreError
-from crawlo_scrapy.store.frontier import Frontier, Push
+from crawlo_scrapy.store.frontier import Frontier, Membership, Push
 from crawlo_scrapy.store.keys import clean
 from crawlo_scrapy.store.seen import split
 from crawlo_scrapy.values import CannotEncode
@@ -44,6 +50,10 @@ logger = logging.getLogger(__name__)
 
 #: A process that is older, in seconds, was not started for this crawl: it runs many.
 LONGEST_START = 120.0
+#: How long after `spider_idle` the engine has begun to close, if it does, in seconds.
+VETO_PAUSE = 0.2
+#: Key of a request's meta: for how many seconds nobody may be given the request.
+DELAY_KEY = "crawlo_delay"
 
 
 class RedisScheduler(BaseScheduler):
@@ -78,15 +88,24 @@ class RedisScheduler(BaseScheduler):
     def from_crawler(cls, crawler: Crawler) -> Self:
         return cls(crawler)
 
+    @property
+    def membership(self) -> Membership | None:
+        """This worker's place in the crawl; None if it has none."""
+        return self._registration.member if self._exchange is not None else None
+
     # Opening.
 
     def open(self, spider: Spider) -> Deferred[None] | None:
         """Join the crawl. A user's mistake closes the spider with one line in the log."""
-        self._engine = Engine(self._crawler)
         self._crawler.signals.connect(self._on_idle, signals.spider_idle)
+        self._engine = Engine(self._crawler)
         try:
+            self._engine.check()
             require_asyncio()
-        except StoreError as exc:
+        except UnknownEngine as exc:
+            self._refuse(exc, "unknown_engine")
+            return None
+        except WrongReactor as exc:
             self._refuse(exc, "wrong_reactor")
             return None
         return _deferred(self._open(spider))
@@ -115,7 +134,10 @@ class RedisScheduler(BaseScheduler):
             _worker_record(self._crawler, node), _terms(settings), self._stats,
         )  # fmt: skip
         self._seeding = Seeding(
-            self._crawler, ours.get(settings, "CRAWLO_ROLE"), ours.get(settings, "CRAWLO_SEEDING")
+            self._crawler,
+            ours.get(settings, "CRAWLO_ROLE"),
+            ours.get(settings, "CRAWLO_SEEDING"),
+            self._engine.restart,
         )
         exchange = self._make_exchange(spider, frontier, registration)
         self._registration = registration
@@ -185,7 +207,7 @@ class RedisScheduler(BaseScheduler):
             # Fingerprinters are the project's own; an error must not hang the engine.
             logger.exception("Cannot queue %s; kept as a dead letter", request)
             self._stats.inc_value("crawlo/enqueue_errors")
-            exchange.bury(self._bare_push(request), "fingerprint", f"{type(exc).__name__}: {exc}")
+            self.bury(request, "fingerprint", f"{type(exc).__name__}: {exc}")
             return False
 
     def _enqueue(self, request: Request, exchange: Exchange) -> bool:
@@ -201,13 +223,15 @@ class RedisScheduler(BaseScheduler):
             return False
         prefix, member = split(self._filter.fingerprint(request))
         mode = self._seeding.mode_of(request, member) or ("n" if wanted else "f")
+        delay_ms = _take_delay(request)
         try:
             payload = self._serializer.encode(request)
         except CannotEncode as exc:
             self._keep_local(request, exc, prefix, member, wanted)
         else:
             slot, priority = slot_of(request), request.priority
-            exchange.offer(Push(mode, prefix, member, slot, priority, payload), request)
+            push = Push(mode, prefix, member, slot, priority, payload, delay_ms)
+            exchange.offer(push, request)
             self._stats.inc_value("scheduler/enqueued/redis")
         self._filter.remember(key)
         self._stats.inc_value("scheduler/enqueued")
@@ -229,6 +253,11 @@ class RedisScheduler(BaseScheduler):
         self._exchange.offer_local(push, request)
         self._stats.inc_value("scheduler/unserializable")
         self._stats.inc_value("scheduler/enqueued/memory")
+
+    def bury(self, request: Request, reason: str, error: str) -> None:
+        """Keep a request that was given up as a dead letter. *reason* is one word."""
+        if self._exchange is not None:
+            self._exchange.bury(self._bare_push(request), reason, error)
 
     def _bare_push(self, request: Request) -> Push:
         try:
@@ -266,8 +295,14 @@ class RedisScheduler(BaseScheduler):
         return int(self.has_pending_requests())
 
     def _on_idle(self) -> None:
-        if self._exchange is None or not self._exchange.finished:
+        if self._exchange is None or not self._exchange.may_close:
             raise DontCloseSpider
+        asyncio.get_running_loop().call_later(VETO_PAUSE, self._look_for_veto, self._exchange)
+
+    def _look_for_veto(self, exchange: Exchange) -> None:
+        # The engine closes now, unless another handler raised DontCloseSpider or fed requests.
+        if not self._engine.closing:
+            exchange.keep_open()
 
     # What the exchange reports.
 
@@ -339,6 +374,15 @@ def slot_of(request: Request) -> str:
     """Return the slot that politeness counts *request* by: as Scrapy's downloader does."""
     slot = request.meta.get("download_slot")
     return clean(str(slot) if slot else urlparse_cached(request).hostname or "")
+
+
+def _take_delay(request: Request) -> int:
+    """Take the delay out of the request's meta, which what comes of it may copy; in ms."""
+    try:
+        return max(0, round(1000 * float(request.meta.pop(DELAY_KEY, 0.0))))
+    except (TypeError, ValueError, OverflowError):
+        logger.warning("%s in the meta of %s is not a number of seconds", DELAY_KEY, request)
+        return 0
 
 
 def _deferred(awaitable: Awaitable[None]) -> Deferred[None]:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
@@ -29,16 +30,28 @@ class Seeding:
     """The seeding of one worker.
 
     *role* is ``auto``, ``control`` or ``worker`` (which never seeds); *mode* is ``once`` or
-    ``every`` (each worker has start requests of its own).
+    ``every`` (each worker has start requests of its own). *restart* makes the engine iterate
+    `start()` once more.
     """
 
-    def __init__(self, crawler: Crawler, role: str, mode: str) -> None:
+    def __init__(
+        self,
+        crawler: Crawler,
+        role: str,
+        mode: str,
+        restart: Callable[[], Coroutine[Any, Any, None]],
+    ) -> None:
         self._role = role
+        self._restart = restart
+        self._restarted: asyncio.Task[None] | None = None
         self._every = mode == "every"
         self._wanted = False
         self._granted = self._every
         self._over = False
         self._decided = asyncio.Event()
+        self._waiting = False
+        self._free = True
+        self._next_claim = 0.0
         self._outcome: str | None = None
         self._settled = ""
         self._reach = 0
@@ -86,27 +99,24 @@ class Seeding:
         finally:
             # Also when the engine stops iterating: then others take over.
             self._reach = exchange.offered
-            self._outcome = outcome
+            if outcome or self._granted:
+                self._outcome = outcome
             exchange.wake()
 
     async def _right(self, exchange: Exchange) -> bool:
         while not self._granted and not self._over:
-            self._wanted = True
+            self._wanted = self._waiting = True
             self._decided.clear()
             exchange.wake()
             await self._decided.wait()
+            self._waiting = False
         return self._granted
 
     async def step(self, exchange: Exchange, registration: Registration) -> None:
         """Ask for the right, or settle it, when it is time."""
-        if self._wanted:
-            answer = await registration.claim_seeding()
-            self._granted, self._over = answer == "yours", answer == "done"
-            if self._over:
-                self._outcome = None
-            if answer != "theirs":
-                self._wanted = False
-                self._decided.set()
+        if self._wanted and (self._free or time.monotonic() > self._next_claim):
+            self._next_claim = time.monotonic() + registration.heartbeat_interval
+            await self._claim(registration)
         if self._outcome is not None and self._granted and exchange.pushed >= self._reach:
             if self._items and self._outcome:
                 return  # an item of start() is still in the pipelines
@@ -120,10 +130,29 @@ class Seeding:
                 )
             self._settled, self._outcome = self._outcome, None
 
-    def observe(self, seeding: str) -> None:
-        """Compare what Redis says of the seeding with what this worker told it."""
+    async def _claim(self, registration: Registration) -> None:
+        answer = await registration.claim_seeding()
+        self._granted, self._over = answer == "yours", answer == "done"
+        if self._over:
+            self._outcome = None
+        if answer == "theirs":
+            return
+        self._wanted = False
+        self._decided.set()
+        if self._granted and not self._waiting and self._outcome is None:
+            logger.warning(
+                "Redis has forgotten that the start requests are in, and who put them there is "
+                "gone: iterating start() again. What is queued already is not queued again."
+            )
+            self._restarted = asyncio.ensure_future(self._restart())
+
+    def observe(self, seeding: str, seeder: str) -> None:
+        """Compare what Redis says of the seeding with what this worker knows of it."""
+        self._free = bool(seeding) or not seeder
         if self._settled and not seeding:
             self.interrupted()
+        elif self._over and not seeding and not seeder:
+            self._wanted = True
 
     def interrupted(self) -> None:
         """Redis may have forgotten what this worker did, or that it seeds: ask again.

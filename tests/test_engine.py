@@ -9,7 +9,6 @@ from types import SimpleNamespace
 import pytest
 import scrapy
 from scrapy import Spider
-from scrapy.core.engine import ExecutionEngine
 
 from crawlo_scrapy.engine import Engine, UnknownEngine
 from tests.crawling import crawl, crawl_settings
@@ -23,6 +22,7 @@ def known_engine():
         _slot=slot,
         scraper=SimpleNamespace(slot=None),
         needs_backout=lambda: False,
+        _process_start_next=lambda: None,
         close_spider_async=lambda **kwargs: None,
         spider=None,
     )
@@ -30,6 +30,7 @@ def known_engine():
 
 def test_known_engine():
     engine = known_engine()
+    Engine(SimpleNamespace(engine=engine)).check()
     assert not Engine(SimpleNamespace(engine=engine)).has("request")
     engine._slot.inprogress.add("request")
     assert Engine(SimpleNamespace(engine=engine)).has("request")
@@ -45,6 +46,7 @@ def test_known_engine():
         lambda engine: setattr(engine._slot, "nextcall", object()),
         lambda engine: delattr(engine, "scraper"),
         lambda engine: delattr(engine, "needs_backout"),
+        lambda engine: delattr(engine, "_process_start_next"),
         lambda engine: delattr(engine, "close_spider_async"),
     ],
 )
@@ -52,14 +54,17 @@ def test_unknown_engine_is_refused(change):
     engine = known_engine()
     change(engine)
     with pytest.raises(UnknownEngine) as caught:
-        Engine(SimpleNamespace(engine=engine))
+        Engine(SimpleNamespace(engine=engine)).check()
     assert f"the engine of Scrapy {scrapy.__version__}" in str(caught.value)
     assert "SimpleNamespace" in str(caught.value)
     assert "would lose pages" in str(caught.value)
 
 
-async def test_crawl_with_an_unknown_engine_does_not_start(redis_url, project, monkeypatch):
-    monkeypatch.delattr(ExecutionEngine, "needs_backout")
+async def test_crawl_with_an_unknown_engine_does_not_start(redis_url, project, monkeypatch, caplog):
+    def refuse(engine):
+        raise UnknownEngine("an engine that nobody knows")
+
+    monkeypatch.setattr(Engine, "check", refuse)
     started = []
 
     class S(Spider):
@@ -69,8 +74,10 @@ async def test_crawl_with_an_unknown_engine_does_not_start(redis_url, project, m
             started.append(1)
             yield {}
 
-    with pytest.raises(UnknownEngine, match=f"Scrapy {scrapy.__version__}"):
-        await crawl(S, crawl_settings(redis_url, project))
+    crawler = await crawl(S, crawl_settings(redis_url, project))
+    assert crawler.stats.get_value("finish_reason") == "unknown_engine"
+    assert "an engine that nobody knows" in caplog.text
+    assert "Traceback" not in caplog.text
     assert not started
 
 

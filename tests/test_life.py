@@ -7,7 +7,8 @@ import logging
 
 import pytest
 from scrapy import Request, Spider, signals
-from scrapy.exceptions import DropItem
+from scrapy.exceptions import DontCloseSpider, DropItem
+from scrapy.utils.defer import maybe_deferred_to_future
 
 from crawlo_scrapy.store.client import Address, Client
 from crawlo_scrapy.store.frontier import Frontier
@@ -268,6 +269,63 @@ async def test_spider_that_feeds_itself_when_idle(redis_url, project, site):
     assert len(crawler.spider.crawled) == 6
 
 
+class Held(Pages):
+    """Stays until its user lets it go, and crawls what he feeds meanwhile."""
+
+    open = True
+
+    @classmethod
+    def from_crawler(cls, crawler, *args, **kwargs):
+        spider = super().from_crawler(crawler, *args, **kwargs)
+        crawler.signals.connect(spider.hold, signals.spider_idle)
+        return spider
+
+    def hold(self):
+        if self.open:
+            raise DontCloseSpider
+
+
+async def test_worker_that_is_held_open_holds_the_crawl_open(redis_url, project, site):
+    peek, settings = Peek(redis_url, project, "pages"), crawl_settings(redis_url, project)
+    first, second = make_crawler(Held, settings), make_crawler(Held, settings)
+    holding = start(run(first, site=site.url))
+    workers = peek.keys.worker_prefix + "*"
+    await until(
+        lambda: any(peek.redis.hget(k, "open") == b"1" for k in peek.redis.scan_iter(workers)),
+        "the first worker says that it stays",
+    )
+    assert peek.meta("state") == "running"
+    # A newcomer is not sent away, and what it is fed reaches the crawl.
+    joining = start(run(second, site=site.url))
+    await until(lambda: peek.redis.zcard(peek.keys.workers) == 2, "the second worker")
+    await until(lambda: second.engine.running and second.engine._start is None, "its start")
+    first.spider.open = False
+    second.engine.crawl(Request(site.url + "/ok/fed"))
+    await until(lambda: peek.number("acked") == 4, "what was fed")
+    second.spider.open = False
+    assert [await holding, await joining] == ["finished", "finished"]
+    assert peek.meta("state") == "finished"
+
+
+async def test_other_workers_stay_with_one_that_is_held_open(redis_url, project, site):
+    peek, settings = Peek(redis_url, project, "pages"), crawl_settings(redis_url, project)
+    held, plain = make_crawler(Held, settings), make_crawler(Pages, settings)
+    holding = start(run(held, site=site.url))
+    workers = peek.keys.worker_prefix + "*"
+    await until(
+        lambda: any(peek.redis.hget(k, "open") == b"1" for k in peek.redis.scan_iter(workers)),
+        "the first worker says that it stays",
+    )
+    staying = start(run(plain, site=site.url))
+    await until(lambda: peek.redis.zcard(peek.keys.workers) == 2, "the second worker")
+    for path in ("/ok/fed1", "/ok/fed2"):
+        held.engine.crawl(Request(site.url + path))
+    await until(lambda: peek.number("acked") == 5, "what was fed")
+    assert not staying.done()
+    await _stop(held)
+    assert [await holding, await staying] == ["shutdown", "finished"]
+
+
 async def test_two_spiders_in_one_process(redis_url, project, site):
     class Others(Pages):
         name = "others"
@@ -287,7 +345,7 @@ async def test_stopped_crawl_is_resumed(redis_url, project, site):
     await until(lambda: site.hits, "a request")
     crawler.engine.crawl(Request(site.url + "/ok/later"))
     site.open_gate()
-    await crawler.stop_async() if hasattr(crawler, "stop_async") else crawler.stop()
+    await _stop(crawler)
     assert await running == "shutdown"
     peek = Peek(redis_url, project, "pages")
     assert peek.leased() == []
@@ -297,6 +355,33 @@ async def test_stopped_crawl_is_resumed(redis_url, project, site):
     assert again.spider.starts == 0
     assert {site.url + path for path in again.spider.crawled} == left
     assert site.url + "/ok/later" in left
+
+
+async def test_closing_worker_gives_back_at_once_what_it_has_not_started(redis_url, project, site):
+    class Many(Waiting):
+        async def start(self):
+            for number in range(5):
+                yield Request(f"{self.site}/gate/{number}")
+
+    peek = Peek(redis_url, project, "pages")
+    crawler = make_crawler(Many, crawl_settings(redis_url, project, CONCURRENT_REQUESTS=1))
+    running = start(run(crawler, site=site.url))
+    await until(lambda: site.hits and len(peek.leased()) == 5, "one in progress, four prefetched")
+    stopping = start(_stop(crawler))
+    await until(lambda: len(peek.queued()) == 4, "four are given back")
+    assert len(peek.leased()) == 1
+    site.open_gate()
+    await stopping
+    assert await running == "shutdown"
+    assert len(peek.queued()) == 4
+    assert peek.leased() == []
+
+
+async def _stop(crawler):
+    if hasattr(crawler, "stop_async"):
+        await crawler.stop_async()
+    else:  # Scrapy 2.13
+        await maybe_deferred_to_future(crawler.stop())
 
 
 async def test_purge_takes_exactly_the_crawls_own_keys(redis_url, project, site):

@@ -13,6 +13,7 @@ from crawlo_scrapy.membership import Registration, Terms
 from crawlo_scrapy.serializer import RequestSerializer
 from crawlo_scrapy.store.client import Address, Client
 from crawlo_scrapy.store.frontier import Frontier, Push
+from crawlo_scrapy.store.workers import Workers
 from tests.crawling import Peek, crawl, crawl_settings, make_crawler, run, start, until
 from tests.site import Site
 
@@ -39,7 +40,7 @@ class NoSeeding:
     async def step(self, exchange, registration):
         pass
 
-    def observe(self, seeding):
+    def observe(self, seeding, seeder):
         pass
 
     def interrupted(self):
@@ -230,6 +231,35 @@ class Seeds(Spider):
 
     def parse(self, response):
         self.crawled.append(int(response.url.rpartition("/")[2]))
+
+
+async def test_rollback_over_the_end_of_seeding_whose_seeder_is_gone(
+    redis_url: str, project: str, site: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    # Nobody is left who knows what the start requests were.
+    peek = Peek(redis_url, project, "seeds")
+    client = Client.connect(Address(url=redis_url))
+    workers = Workers(client, peek.keys)
+    _, seeder = await workers.join("seeder", {"node": "seeder"}, bucket_fill=400)
+    assert await workers.claim_seeding(seeder) == "yours"
+    await workers.settle_seeding(seeder, "done")
+    peek.redis.hset(peek.keys.worker("seeder"), "local", 1)  # so that it is not finished
+
+    async def at(number):
+        pass
+
+    other = make_crawler(Seeds, crawl_settings(redis_url, project))
+    crawling = start(run(other, site=site.url, at=at, dont_filter=True))
+    await until(lambda: peek.redis.zcard(peek.keys.workers) == 2, "the other worker")
+    await until(lambda: other.engine.running and other.engine._start is None, "end of its start()")
+    peek.redis.hset(peek.keys.meta, "seeding", "")
+    await workers.leave(seeder, "dead", keep_crawl=True)
+    await client.close()
+    site.open_gate()
+    assert await crawling == "finished"
+    assert set(other.spider.crawled) == set(range(10))
+    assert "iterating start() again" in caplog.text
+    assert peek.meta("seeding") == "done"
 
 
 @pytest.mark.parametrize("dont_filter", [False, True])

@@ -87,6 +87,7 @@ class Exchanged:
     duplicates: list[int] = field(default_factory=list)
     state: str = ""
     seeding: str = ""
+    seeder: str = ""
     queued: int = 0
     leased: int = 0
     held: int = 0
@@ -112,13 +113,15 @@ class Frontier:
         limit: int = 0,
         started: Iterable[str] = (),
         local: int = 0,
+        keeps_open: bool = False,
     ) -> Exchanged:
         """Push *pushes*, then ack *acks*, then lease at most *limit*: one round trip.
 
         An ack is refused while a push before it is not in Redis. *started* are the leases that
-        the engine has; *local* counts requests that only this worker knows. One call pushes at
-        most `PUSH_BATCH` requests and leases no more than `LEASE_BATCH`. May be repeated with
-        the same arguments after a `StoreUnavailable`: what was pushed is not pushed again.
+        the engine has; *local* counts requests that only this worker knows. With *keeps_open*
+        the crawl does not finish while this worker is in it. One call pushes at most
+        `PUSH_BATCH` requests and leases no more than `LEASE_BATCH`. May be repeated with the
+        same arguments after a `StoreUnavailable`: what was pushed is not pushed again.
         """
         keys, calls = self.keys, []
         worker, leases = keys.worker(member.worker_id), keys.leases(member.worker_id)
@@ -149,7 +152,7 @@ class Frontier:
                     keys.meta, worker, leases, keys.slots, keys.delayed, keys.workers,
                     keys.queue_prefix,
                 ],
-                [batch, min(limit, LEASE_BATCH), ",".join(started), local],
+                [batch, min(limit, LEASE_BATCH), ",".join(started), local, int(keeps_open)],
             )
         )  # fmt: skip
         results = await run(self.client, *calls)
@@ -239,12 +242,13 @@ class Frontier:
 
 
 def _exchanged(push_reply: list[Any], lease_reply: list[Any]) -> Exchanged:
-    _, state, seeding, queued, leased, held, *given = lease_reply
+    _, state, seeding, seeder, queued, leased, held, *given = lease_reply
     return Exchanged(
         "ok",
         duplicates=[int(index) for index in push_reply[1:]],
         state=state.decode(),
         seeding=seeding.decode(),
+        seeder=seeder.decode(),
         queued=int(queued),
         leased=int(leased),
         held=int(held),

@@ -98,8 +98,11 @@ class Workers:
         call = Call("seed_settle", keys, [member.worker_id, outcome])
         return bool((await run(self.client, call))[0])
 
-    async def finish(self) -> bool:
-        """Return whether the crawl is finished, after declaring it so if it is."""
+    async def finish(self) -> str:
+        """Declare the crawl finished if it is, and return how it stands.
+
+        That is ``finished``, ``quiet`` when only workers that keep it open hinder it, or "".
+        """
         keys = self.keys
         call = Call(
             "crawl_finish",
@@ -108,7 +111,7 @@ class Workers:
                 keys.leases_prefix,
             ],
         )  # fmt: skip
-        return bool((await run(self.client, call))[0])
+        return ("", "finished", "quiet")[(await run(self.client, call))[0]]
 
     async def living(self, timeout: float) -> list[str]:
         """Return the ids of those who have been heard of in the last *timeout* seconds."""

@@ -50,7 +50,7 @@ async def test_finished_is_what_nothing_holds(store: Store, held: tuple[str, ...
         await store.client.call("hset", store.keys.worker("w2"), "seeding", 1)
     if now["paused"]:
         await store.client.call("hset", store.keys.meta, "state", "paused")
-    assert await store.workers.finish() == (not held)
+    assert bool(await store.workers.finish()) == (not held)
     assert (await store.meta("state") == "finished") == (not held)
 
 

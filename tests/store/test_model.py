@@ -303,7 +303,7 @@ class CrawlMachine(RuleBasedStateMachine):
     def finish(self) -> None:
         busy = self.queued or any(sim.held or sim.local for sim in self.living())
         self.finished = self.finished or (self.seeded and not busy)
-        assert self.run(self.workers.finish()) == self.finished
+        assert bool(self.run(self.workers.finish())) == self.finished
 
     # What must hold.
 

@@ -11,7 +11,7 @@ local id = ARGV[1]
 
 if redis.call('EXISTS', leases) == 1 then return {'held', redis.call('ZCARD', workers)} end
 if redis.call('ZREM', workers, id) == 1 then
-  redis.call('HDEL', worker, 'pushed', 'started', 'local', 'seeding')
+  redis.call('HDEL', worker, 'pushed', 'started', 'local', 'seeding', 'open')
   redis.call('HSET', worker, 'left', now, 'reason', ARGV[2])
   redis.call('EXPIRE', worker, ARGV[3])
 end

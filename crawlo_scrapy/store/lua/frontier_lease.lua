@@ -2,10 +2,11 @@
 --   KEYS: meta (HASH), worker (HASH), leases of this worker (HASH), slots (ZSET),
 --         delayed (ZSET), workers (ZSET), prefix of queue keys
 --   ARGV: number of the last batch pushed, how many to lease at most, ids of the leases that
---         the worker has started (one string), how many requests it keeps in its own memory
+--         the worker has started (one string), how many requests it keeps in its own memory,
+--         whether it may add requests of its own accord, and so keeps the crawl open (0|1)
 -- Slots take turns; inside a slot the highest priority goes first. When little is queued, a
 -- worker gets its share of it and leaves the rest to the others.
--- Returns {status, state, seeding, queued, leased by all, held by this worker,
+-- Returns {status, state, seeding, seeder, queued, leased by all, held by this worker,
 --          lease id, element, …}; status as in frontier_push.
 local meta, worker, leases, slots = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local delayed, workers, queue = KEYS[5], KEYS[6], KEYS[7]
@@ -14,18 +15,23 @@ local limit = tonumber(ARGV[2])
 local pushed = redis.call('HGET', worker, 'pushed')
 if not pushed then return {'unregistered'} end
 if pushed ~= ARGV[1] then return {'rollback'} end
-redis.call('HSET', worker, 'started', ARGV[3], 'local', ARGV[4])
+redis.call('HSET', worker, 'started', ARGV[3], 'local', ARGV[4], 'open', ARGV[5])
 
 --#include _clock
 --#include _queue
 
-for _, record in ipairs(redis.call('ZRANGEBYSCORE', delayed, '-inf', now, 'LIMIT', 0, 100)) do
-  local slot, priority, element = split_record(string.sub(record, string.find(record, '\n') + 1))
+local due = redis.call('ZRANGEBYSCORE', delayed, '-inf', now, 'LIMIT', 0, 100)
+for i = #due, 1, -1 do -- the first to be due comes to the front last
+  local slot, priority, element = split_record(string.sub(due[i], string.find(due[i], '\n') + 1))
   push_front(slot, priority, element)
-  redis.call('ZREM', delayed, record)
+  redis.call('ZREM', delayed, due[i])
 end
 
-local fields = redis.call('HMGET', meta, 'state', 'seeding', 'queued', 'leased')
+local fields = redis.call('HMGET', meta, 'state', 'seeding', 'queued', 'leased', 'seeder')
+if fields[1] == 'finished' and ARGV[5] == '1' then
+  fields[1] = 'running'
+  redis.call('HSET', meta, 'state', 'running')
+end
 local queued, leased = tonumber(fields[3]) or 0, tonumber(fields[4]) or 0
 local share = math.max(1, math.ceil(queued / math.max(1, redis.call('ZCARD', workers))))
 local want = fields[1] == 'running' and math.min(limit, share) or 0
@@ -70,5 +76,5 @@ if count > 0 then
   queued = redis.call('HINCRBY', meta, 'queued', -count)
   leased = redis.call('HINCRBY', meta, 'leased', count)
 end
-return {'ok', fields[1] or '', fields[2] or '', queued, leased, redis.call('HLEN', leases),
-  unpack(given)}
+return {'ok', fields[1] or '', fields[2] or '', fields[5] or '', queued, leased,
+  redis.call('HLEN', leases), unpack(given)}

@@ -39,7 +39,7 @@ for i = #held, 1, -1 do
 end
 redis.call('DEL', leases)
 redis.call('ZREM', workers, id)
-redis.call('HDEL', worker, 'pushed', 'started', 'local', 'seeding')
+redis.call('HDEL', worker, 'pushed', 'started', 'local', 'seeding', 'open')
 redis.call('HSET', worker, 'left', now, 'reason', 'dead')
 redis.call('EXPIRE', worker, ARGV[4])
 if #held > 0 then -- Lua's -0 is no integer to Redis
