@@ -7,10 +7,12 @@ is built differently is refused rather than trusted with somebody's requests.
 from __future__ import annotations
 
 import asyncio
+import logging
 from inspect import Parameter, signature
 from typing import TYPE_CHECKING, Any
 
 import scrapy
+from scrapy import signals
 from scrapy.utils.reactor import is_asyncio_reactor_installed
 from twisted.internet.defer import Deferred
 
@@ -19,6 +21,8 @@ from crawlo_scrapy.store.errors import StoreError
 if TYPE_CHECKING:
     from scrapy import Request
     from scrapy.crawler import Crawler
+
+logger = logging.getLogger(__name__)
 
 
 class UnknownEngine(StoreError):
@@ -63,6 +67,8 @@ class Engine:
             isinstance(getattr(slot, "inprogress", None), set)
             and callable(getattr(getattr(slot, "nextcall", None), "schedule", None))
             and hasattr(engine, "scraper")
+            and isinstance(getattr(getattr(engine, "downloader", None), "active", None), set)
+            and isinstance(getattr(engine.downloader, "slots", None), dict)
             and callable(getattr(engine, "needs_backout", None))
             and callable(getattr(engine, "_process_start_next", None))
             and (hasattr(engine, "close_spider_async") or hasattr(engine, "close_spider"))
@@ -85,6 +91,33 @@ class Engine:
             return True
         scraper_slot = self._engine.scraper.slot
         return scraper_slot is not None and request in scraper_slot.active
+
+    @property
+    def concurrency(self) -> int:
+        """How many requests are downloaded at the same time at most."""
+        return int(self._engine.downloader.total_concurrency)
+
+    @property
+    def free(self) -> int:
+        """How many more requests the downloader takes now."""
+        return max(0, self.concurrency - len(self._engine.downloader.active))
+
+    def busy(self, slot: str) -> int:
+        """How many requests of a slot the downloader has."""
+        found = self._engine.downloader.slots.get(slot)
+        return len(found.active) if found is not None else 0
+
+    def is_full(self, slot: str) -> bool:
+        """Whether another request of this slot would only wait: one waits already."""
+        found = self._engine.downloader.slots.get(slot)
+        return found is not None and len(found.active) > found.concurrency
+
+    def delay_of(self, slot: str) -> float:
+        """The longest time that this node leaves between two requests of a slot, in seconds."""
+        found = self._engine.downloader.slots.get(slot)
+        if found is None or not found.delay:
+            return 0.0
+        return float(found.delay * (1 + getattr(found, "jitter", 0.5)))  # Scrapy < 2.19: 50 %
 
     def wake(self) -> None:
         """Make the engine ask for requests now, and not at its next turn in five seconds."""
@@ -138,3 +171,15 @@ def fail_command(crawler: Crawler) -> None:
     The command reports failure when a crawler ends without a spider.
     """
     crawler.spider = None
+
+
+def close_at_start(crawler: Crawler, why: Exception, reason: str = "invalid_setting") -> None:
+    """Let the spider close once it is open, with one line in the log and exit status 1."""
+    logger.error("%s", why)
+
+    def close() -> None:
+        Engine(crawler).close(reason)
+
+    # Strongly held: the signals' own references are weak.
+    crawler.signals.connect(close, signals.spider_opened, weak=False)
+    crawler.signals.connect(lambda: fail_command(crawler), signals.engine_stopped, weak=False)

@@ -7,19 +7,19 @@ import contextlib
 import logging
 import os
 import socket
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 import scrapy
 from scrapy import Request, signals
 from scrapy.core.scheduler import BaseScheduler
 from scrapy.exceptions import DontCloseSpider
-from scrapy.utils.httpobj import urlparse_cached
 from scrapy.utils.misc import build_from_crawler, load_object
 from twisted.internet.defer import Deferred
 
 from crawlo_scrapy import __version__, connection
 from crawlo_scrapy import settings as ours
+from crawlo_scrapy.buffers import Buffers
 from crawlo_scrapy.dupefilter import RedisDupeFilter
 from crawlo_scrapy.engine import (
     Engine,
@@ -27,8 +27,10 @@ from crawlo_scrapy.engine import (
     WrongReactor,
     fail_command,
     require_asyncio,
+    scheduler_of,
 )
 from crawlo_scrapy.exchange import Exchange
+from crawlo_scrapy.inbox import slot_of
 from crawlo_scrapy.membership import Registration, Terms
 from crawlo_scrapy.seeding import Seeding
 from crawlo_scrapy.serializer import RequestSerializer
@@ -36,8 +38,8 @@ from crawlo_scrapy.settings import SettingError
 from crawlo_scrapy.store.client import Client
 from crawlo_scrapy.store.errors import CrawlLost, StoreError
 from crawlo_scrapy.store.frontier import Frontier, Membership, Push
-from crawlo_scrapy.store.keys import clean
 from crawlo_scrapy.store.seen import split
+from crawlo_scrapy.store.slots import Slots
 from crawlo_scrapy.values import CannotEncode
 
 if TYPE_CHECKING:
@@ -59,7 +61,7 @@ DELAY_KEY = "crawlo_delay"
 class RedisScheduler(BaseScheduler):
     """A scheduler whose queue all workers of a crawl share.
 
-    Nothing that Scrapy calls while it crawls waits for Redis: see `Exchange`.
+    Nothing that Scrapy calls while it crawls waits for Redis: see `Buffers`.
     """
 
     #: Whether this process has had a scheduler before; see `_age`.
@@ -83,6 +85,8 @@ class RedisScheduler(BaseScheduler):
         self._failed = False
         self._exchange: Exchange | None = None
         self._client: Client | None = None
+        #: Called with the close reason, and waited for, while this worker is still in the crawl.
+        self.before_leaving: list[Callable[[str], Awaitable[None]]] = []
 
     @classmethod
     def from_crawler(cls, crawler: Crawler) -> Self:
@@ -141,6 +145,7 @@ class RedisScheduler(BaseScheduler):
         )
         exchange = self._make_exchange(spider, frontier, registration)
         self._registration = registration
+        limits = connection.slot_limits(settings)
         if not await registration.join(self._age):
             self._close_reason = "finished"
             logger.info(
@@ -155,7 +160,8 @@ class RedisScheduler(BaseScheduler):
             "Joined the crawl %s as %s (run %d) on %s at %s",
             keys.name, node, registration.member.run, server, address,
         )  # fmt: skip
-        registration.on_beat = exchange.wake
+        await Slots(self._client, keys).configure(limits)
+        registration.on_beat = exchange.buffers.wake.set
         self._exchange = exchange
         exchange.start()
 
@@ -169,16 +175,22 @@ class RedisScheduler(BaseScheduler):
             [load_object(path) for path in ours.get(settings, "CRAWLO_REQUEST_CLASSES")],
             ours.get(settings, "CRAWLO_SIGNING_KEY"),
         )
-        return Exchange(
-            frontier,
-            registration,
-            self._seeding,
-            self._serializer,
+        buffers = Buffers(
             self._engine,
             self._stats,
             prefetch=ours.get(settings, "CRAWLO_PREFETCH") or 4 * concurrency,
             low_water=concurrency,
             outbox_limit=ours.get(settings, "CRAWLO_OUTBOX_LIMIT"),
+        )
+        return Exchange(
+            frontier,
+            registration,
+            self._seeding,
+            self._serializer,
+            buffers,
+            self._engine,
+            self._stats,
+            slots=Slots(frontier.client, frontier.keys),
             interval=ours.get(settings, "CRAWLO_EXCHANGE_INTERVAL"),
             on_duplicate=self._on_duplicate,
             on_rollback=self._on_rollback,
@@ -202,7 +214,7 @@ class RedisScheduler(BaseScheduler):
         if exchange is None:
             return False
         try:
-            return self._enqueue(request, exchange)
+            return self._enqueue(request, exchange.buffers)
         except Exception as exc:
             # Fingerprinters are the project's own; an error must not hang the engine.
             logger.exception("Cannot queue %s; kept as a dead letter", request)
@@ -210,7 +222,7 @@ class RedisScheduler(BaseScheduler):
             self.bury(request, "fingerprint", f"{type(exc).__name__}: {exc}")
             return False
 
-    def _enqueue(self, request: Request, exchange: Exchange) -> bool:
+    def _enqueue(self, request: Request, buffers: Buffers) -> bool:
         wanted = request.dont_filter
         if not self._shared_filter and not wanted:
             if self._dupefilter.request_seen(request):
@@ -227,20 +239,20 @@ class RedisScheduler(BaseScheduler):
         try:
             payload = self._serializer.encode(request)
         except CannotEncode as exc:
-            self._keep_local(request, exc, prefix, member, wanted)
+            push = None if wanted else Push("c", prefix, member, "", 0, b"")
+            self._keep_local(request, push, exc, buffers)
         else:
             slot, priority = slot_of(request), request.priority
             push = Push(mode, prefix, member, slot, priority, payload, delay_ms)
-            exchange.offer(push, request)
+            buffers.offer(push, request)
             self._stats.inc_value("scheduler/enqueued/redis")
         self._filter.remember(key)
         self._stats.inc_value("scheduler/enqueued")
         return True
 
     def _keep_local(
-        self, request: Request, exc: CannotEncode, prefix: int, member: int, wanted: bool
+        self, request: Request, push: Push | None, exc: CannotEncode, buffers: Buffers
     ) -> None:
-        assert self._exchange is not None
         kind = str(exc)
         if kind not in self._told:
             self._told.add(kind)
@@ -249,15 +261,19 @@ class RedisScheduler(BaseScheduler):
                 "memory (no more such requests will be shown; see scheduler/unserializable)",
                 request, exc,
             )  # fmt: skip
-        push = None if wanted else Push("c", prefix, member, "", 0, b"")
-        self._exchange.offer_local(push, request)
+        buffers.offer_local(push, request)
         self._stats.inc_value("scheduler/unserializable")
         self._stats.inc_value("scheduler/enqueued/memory")
 
     def bury(self, request: Request, reason: str, error: str) -> None:
         """Keep a request that was given up as a dead letter. *reason* is one word."""
         if self._exchange is not None:
-            self._exchange.bury(self._bare_push(request), reason, error)
+            self._exchange.buffers.bury(self._bare_push(request), reason, error)
+
+    def hold(self, request: Request, seconds: float) -> None:
+        """Let no worker start another request of this one's slot for so long."""
+        if self._exchange is not None:
+            self._exchange.hold(slot_of(request), seconds)
 
     def _bare_push(self, request: Request) -> Push:
         try:
@@ -279,7 +295,7 @@ class RedisScheduler(BaseScheduler):
             return None
         if exchange is None:
             return None
-        request = exchange.take()
+        request = exchange.buffers.take()
         if request is not None:
             self._stats.inc_value("scheduler/dequeued")
             self._stats.inc_value("scheduler/dequeued/redis")
@@ -289,7 +305,7 @@ class RedisScheduler(BaseScheduler):
         """Whether this worker has, or Redis lately had, requests."""
         if self._close_reason is not None:
             return True  # closed by us, with our reason
-        return self._exchange is not None and self._exchange.pending
+        return self._exchange is not None and self._exchange.buffers.pending
 
     def __len__(self) -> int:
         return int(self.has_pending_requests())
@@ -329,7 +345,8 @@ class RedisScheduler(BaseScheduler):
         """Yield what the spider's `start()` yields, if it is for this worker to seed."""
         if self._exchange is None:
             return
-        async with contextlib.aclosing(self._seeding.stream(start, self._exchange)) as stream:  # type: ignore[type-var]
+        buffers = self._exchange.buffers
+        async with contextlib.aclosing(self._seeding.stream(start, buffers)) as stream:  # type: ignore[type-var]
             async for item in stream:
                 yield item
 
@@ -355,6 +372,8 @@ class RedisScheduler(BaseScheduler):
 
     async def _leave(self, exchange: Exchange, reason: str) -> None:
         flushed = await exchange.close()
+        for call in self.before_leaving:
+            await call(reason)
         self._registration.stop_heartbeat()
         if exchange.lost:
             return
@@ -370,10 +389,11 @@ class RedisScheduler(BaseScheduler):
             logger.warning("Could not leave the registry: %s", exc)
 
 
-def slot_of(request: Request) -> str:
-    """Return the slot that politeness counts *request* by: as Scrapy's downloader does."""
-    slot = request.meta.get("download_slot")
-    return clean(str(slot) if slot else urlparse_cached(request).hostname or "")
+def shared_scheduler(crawler: Crawler) -> RedisScheduler | None:
+    """Return the scheduler of *crawler* if it is one of a shared crawl."""
+    scheduler = scheduler_of(crawler)
+    # Not isinstance(): by Scrapy's metaclass every scheduler is an instance of every other's class.
+    return scheduler if RedisScheduler in type(scheduler).__mro__ else None
 
 
 def _take_delay(request: Request) -> int:

@@ -20,7 +20,7 @@ from scrapy.exceptions import CloseSpider
 if TYPE_CHECKING:
     from scrapy.crawler import Crawler
 
-    from crawlo_scrapy.exchange import Exchange
+    from crawlo_scrapy.buffers import Buffers
     from crawlo_scrapy.membership import Registration
 
 logger = logging.getLogger(__name__)
@@ -73,17 +73,17 @@ class Seeding:
         self._copies[member] += 1
         return f"s{self._copies[member]}"
 
-    async def stream(self, start: AsyncIterator[Any], exchange: Exchange) -> AsyncIterator[Any]:
+    async def stream(self, start: AsyncIterator[Any], buffers: Buffers) -> AsyncIterator[Any]:
         """Yield what `start()` yields, while this worker holds the right to seed."""
         if self._role == "worker" and not self._every:
             return
         outcome = ""
         try:
-            if not await self._right(exchange):
+            if not await self._right(buffers):
                 return
             async for item in start:
-                await exchange.wait_for_room()
-                if exchange.closing or not await self._right(exchange):
+                await buffers.wait_for_room()
+                if buffers.closing or not await self._right(buffers):
                     return
                 if isinstance(item, Request):
                     self._requests.add(item)
@@ -98,29 +98,29 @@ class Seeding:
             raise
         finally:
             # Also when the engine stops iterating: then others take over.
-            self._reach = exchange.offered
+            self._reach = buffers.outbox.offered
             if outcome or self._granted:
                 self._outcome = outcome
-            exchange.wake()
+            buffers.wake.set()
 
-    async def _right(self, exchange: Exchange) -> bool:
+    async def _right(self, buffers: Buffers) -> bool:
         while not self._granted and not self._over:
             self._wanted = self._waiting = True
             self._decided.clear()
-            exchange.wake()
+            buffers.wake.set()
             await self._decided.wait()
             self._waiting = False
         return self._granted
 
-    async def step(self, exchange: Exchange, registration: Registration) -> None:
+    async def step(self, buffers: Buffers, registration: Registration) -> None:
         """Ask for the right, or settle it, when it is time."""
         if self._wanted and (self._free or time.monotonic() > self._next_claim):
             self._next_claim = time.monotonic() + registration.heartbeat_interval
             await self._claim(registration)
-        if self._outcome is not None and self._granted and exchange.pushed >= self._reach:
+        if self._outcome is not None and self._granted and buffers.outbox.pushed >= self._reach:
             if self._items and self._outcome:
                 return  # an item of start() is still in the pipelines
-            if exchange.local and self._outcome:
+            if buffers.local and self._outcome:
                 return  # nobody but this worker knows them: if it dies, they are seeded anew
             await registration.settle_seeding(self._outcome)
             if self._outcome == "failed":

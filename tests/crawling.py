@@ -148,7 +148,7 @@ class Peek:
                 "frontier_reclaim",
                 [
                     keys.meta, keys.workers, keys.worker(worker), keys.leases(worker),
-                    keys.slots, keys.dead, keys.queue_prefix,
+                    keys.dead, *keys.queues,
                 ],
                 [worker, -1000, max_attempts, 60],
             )  # fmt: skip

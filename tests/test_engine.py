@@ -21,6 +21,7 @@ def known_engine():
     return SimpleNamespace(
         _slot=slot,
         scraper=SimpleNamespace(slot=None),
+        downloader=SimpleNamespace(active=set(), slots={}, total_concurrency=16),
         needs_backout=lambda: False,
         _process_start_next=lambda: None,
         close_spider_async=lambda **kwargs: None,
@@ -45,6 +46,8 @@ def test_known_engine():
         lambda engine: delattr(engine._slot, "nextcall"),
         lambda engine: setattr(engine._slot, "nextcall", object()),
         lambda engine: delattr(engine, "scraper"),
+        lambda engine: delattr(engine, "downloader"),
+        lambda engine: delattr(engine.downloader, "slots"),
         lambda engine: delattr(engine, "needs_backout"),
         lambda engine: delattr(engine, "_process_start_next"),
         lambda engine: delattr(engine, "close_spider_async"),

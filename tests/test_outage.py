@@ -7,12 +7,14 @@ from scrapy import Request, Spider
 from scrapy.statscollectors import DummyStatsCollector
 
 from benchmarks.delayproxy import DelayProxy
+from crawlo_scrapy.buffers import Buffers
 from crawlo_scrapy.exchange import Exchange
 from crawlo_scrapy.localserver import LocalRedis
 from crawlo_scrapy.membership import Registration, Terms
 from crawlo_scrapy.serializer import RequestSerializer
 from crawlo_scrapy.store.client import Address, Client
 from crawlo_scrapy.store.frontier import Frontier, Push
+from crawlo_scrapy.store.slots import Slots
 from crawlo_scrapy.store.workers import Workers
 from tests.crawling import Peek, crawl, crawl_settings, make_crawler, run, start, until
 from tests.site import Site
@@ -33,11 +35,15 @@ class Engine:
     def wake(self):
         pass
 
+    def is_full(self, slot):
+        return False
+
     closing = False
+    concurrency = free = 16
 
 
 class NoSeeding:
-    async def step(self, exchange, registration):
+    async def step(self, buffers, registration):
         pass
 
     def observe(self, seeding, seeder):
@@ -68,9 +74,10 @@ class Bench:
             stats,
         )
         self.duplicates = []
+        self.buffers = Buffers(self.engine, stats, prefetch=1, low_water=1, outbox_limit=100)
         self.exchange = Exchange(
-            frontier, self.registration, NoSeeding(), self.serializer, self.engine, stats,
-            prefetch=1, low_water=1, outbox_limit=100, interval=0.02,
+            frontier, self.registration, NoSeeding(), self.serializer, self.buffers, self.engine,
+            stats, slots=Slots(frontier.client, frontier.keys), interval=0.02,
             on_duplicate=self.duplicates.append, on_rollback=lambda: None, on_lost=print,
         )  # fmt: skip
 
@@ -82,11 +89,11 @@ class Bench:
     def offer(self, url, mode="n"):
         request = Request(url)
         payload = self.serializer.encode(request)
-        self.exchange.offer(Push(mode, 0, len(url), "a", 0, payload), request)
+        self.buffers.offer(Push(mode, 0, len(url), "a", 0, payload), request)
 
     async def take(self):
-        await until(lambda: self.exchange._inbox, "a lease")
-        request = self.exchange.take()
+        await until(lambda: self.buffers.inbox, "a lease")
+        request = self.buffers.take()
         self.engine.requests.add(request)
         return request
 
@@ -111,7 +118,7 @@ async def test_what_comes_after_a_batch_whose_answer_is_lost(
         proxy.cut()
         bench.offer("http://a/333")
         proxy.restore()
-        await until(lambda: bench.exchange.pushed == 3, "all three confirmed")
+        await until(lambda: bench.buffers.outbox.pushed == 3, "all three confirmed")
         await bench.stop()
     assert peek.queued() == ["http://a/1", "http://a/22", "http://a/333"]
     assert peek.number("pushed") == 3

@@ -19,7 +19,8 @@ STEP = 100
 class DeadLetter:
     """A request that was given up. `time` is Redis's, in milliseconds since 1970.
 
-    `reason` is one word: attempts (its workers died), decode, callback, encode, fingerprint.
+    `reason` is one word: attempts (its workers died), failed (its downloads did), decode,
+    callback, encode, fingerprint.
     """
 
     id: str
@@ -57,7 +58,8 @@ class DeadLetters:
     async def _bury(
         self, member: Membership, letter_id: str, reason: str, error: str, request: list[object]
     ) -> bool:
-        keys = [self.keys.meta, self.keys.leases(member.worker_id), self.keys.dead]
+        leases = self.keys.leases(member.worker_id)
+        keys = [self.keys.meta, leases, self.keys.dead, *self.keys.queues]
         message = error[:500].encode("utf-8", "replace")
         args = [letter_id, reason, message, member.worker_id, *request]
         return bool((await run(self.client, Call("frontier_bury", keys, args)))[0])
@@ -78,7 +80,7 @@ class DeadLetters:
         for i in range(0, len(letter_ids), STEP):
             call = Call(
                 "dead_requeue",
-                [keys.meta, keys.dead, keys.slots, keys.queue_prefix],
+                [keys.meta, keys.dead, *keys.queues],
                 letter_ids[i : i + STEP],
             )
             count += int((await run(self.client, call))[0])

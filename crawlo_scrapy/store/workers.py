@@ -107,15 +107,15 @@ class Workers:
         call = Call(
             "crawl_finish",
             [
-                keys.meta, keys.workers, keys.slots, keys.delayed, keys.worker_prefix,
-                keys.leases_prefix,
+                keys.meta, keys.workers, keys.slots, keys.timed, keys.delayed,
+                keys.worker_prefix, keys.leases_prefix,
             ],
         )  # fmt: skip
         return ("", "finished", "quiet")[(await run(self.client, call))[0]]
 
     async def living(self, timeout: float) -> list[str]:
         """Return the ids of those who have been heard of in the last *timeout* seconds."""
-        seconds, micros = await self.client.call("time")
+        seconds, micros = await self.client.call("time", near=self.keys.workers)
         oldest = int(seconds) * 1000 + int(micros) // 1000 - round(timeout * 1000)
         members = await self.client.call("zrangebyscore", self.keys.workers, oldest, "+inf")
         return [member.decode() for member in members]

@@ -1,15 +1,15 @@
 -- Declare the crawl finished if it is: nothing queued, nothing leased, seeding done.
---   KEYS: meta (HASH), workers (ZSET), slots (ZSET), delayed (ZSET), prefix of worker keys,
---         prefix of lease keys
+--   KEYS: meta (HASH), workers (ZSET), slots (ZSET), timed slots (ZSET), delayed (ZSET),
+--         prefix of worker keys, prefix of lease keys
 -- Judged by the structures themselves, never by counters. Returns 1 when it is finished; 2 when
 -- it would be if no worker kept it open.
-local meta, workers, slots, delayed = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local worker_prefix, lease_prefix = KEYS[5], KEYS[6]
+local meta, workers, slots, timed, delayed = unpack(KEYS, 1, 5)
+local worker_prefix, lease_prefix = KEYS[6], KEYS[7]
 
 local fields = redis.call('HMGET', meta, 'state', 'seeding')
 if fields[1] == 'finished' then return 1 end
 if fields[1] ~= 'running' or fields[2] == '' or not fields[2] then return 0 end
-if redis.call('EXISTS', slots, delayed) > 0 then return 0 end
+if redis.call('EXISTS', slots, timed, delayed) > 0 then return 0 end
 local open = false
 for _, id in ipairs(redis.call('ZRANGE', workers, 0, -1)) do
   if redis.call('EXISTS', lease_prefix .. id) == 1 then return 0 end

@@ -1,17 +1,20 @@
 -- Read how a crawl stands; changes nothing.
---   KEYS: meta (HASH), workers (ZSET), slots (ZSET), delayed (ZSET), dead letters (HASH),
---         prefix of queue keys, prefix of worker keys, prefix of lease keys
+--   KEYS: meta (HASH), workers (ZSET), slots (ZSET), timed slots (ZSET),
+--         delayed (ZSET), dead letters (HASH), prefix of queue keys, prefix of worker keys,
+--         prefix of lease keys
 --   ARGV: most slots, most priorities of a slot, and most workers to look into
 -- Returns {now in ms, {meta}, delayed, dead, all slots, all workers,
 --          {{slot, {priority, length, …}}, …}, {{id, last beat in ms, leases, {record}}, …}}.
-local meta, workers, slots, delayed, dead = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
-local queue, worker_prefix, lease_prefix = KEYS[6], KEYS[7], KEYS[8]
+local meta, workers, slots, timed, delayed, dead = unpack(KEYS, 1, 6)
+local queue, worker_prefix, lease_prefix = unpack(KEYS, 7)
 
 --#include _clock
 
 local queues = {}
-for _, slot in ipairs(redis.call('ZRANGE', slots, 0, ARGV[1] - 1)) do
-  local lengths = {}
+local names = redis.call('ZRANGE', slots, 0, ARGV[1] - 1)
+for _, slot in ipairs(redis.call('ZRANGE', timed, 0, ARGV[1] - 1)) do names[#names + 1] = slot end
+for i = 1, math.min(#names, tonumber(ARGV[1])) do
+  local slot, lengths = names[i], {}
   for _, priority in ipairs(redis.call('ZREVRANGE', queue .. slot, 0, ARGV[2] - 1)) do
     lengths[#lengths + 1] = priority
     lengths[#lengths + 1] = redis.call('LLEN', queue .. slot .. ':' .. priority)
@@ -27,5 +30,6 @@ for i = 1, #members, 2 do
     redis.call('HGETALL', worker_prefix .. id)}
 end
 return {string.format('%d', now), redis.call('HGETALL', meta), redis.call('ZCARD', delayed),
-  redis.call('HLEN', dead), redis.call('ZCARD', slots), redis.call('ZCARD', workers),
+  redis.call('HLEN', dead), redis.call('ZCARD', slots) + redis.call('ZCARD', timed),
+  redis.call('ZCARD', workers),
   queues, registered}

@@ -1,10 +1,11 @@
 -- Put dead letters back into the queue, with all their attempts before them.
---   KEYS: meta (HASH), dead letters (HASH), slots (ZSET), prefix of queue keys
+--   KEYS: meta (HASH), dead letters (HASH), slots and their queues
 --   ARGV: ids
 -- Returns how many there were.
-local meta, dead, slots, queue = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local meta, dead = KEYS[1], KEYS[2]
 
 --#include _clock
+--#include _limits
 --#include _queue
 
 local count = 0

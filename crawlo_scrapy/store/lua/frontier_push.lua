@@ -1,6 +1,6 @@
 -- Queue requests, each unless it is a duplicate; record its fingerprint in the same step.
---   KEYS: meta (HASH), worker (HASH), slots (ZSET), delayed (ZSET), seeds (SET),
---         prefix of queue keys, prefix of seen keys
+--   KEYS: meta (HASH), worker (HASH), delayed (ZSET), seeds (SET), prefix of seen keys,
+--         slots and their queues (see _limits)
 --   ARGV: number of this batch, order (fifo|lifo), then for each request:
 --         mode, first 32 bits of the fingerprint, 64 further bits, slot, priority,
 --         delay in ms, payload
@@ -9,8 +9,7 @@
 --         c  only look               r     only record
 -- Returns {status, index of each duplicate…}; status is "ok", "unregistered", or "rollback"
 -- when Redis has forgotten batches that it had confirmed. A batch sent twice counts once.
-local meta, worker, slots, delayed, seeds = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
-local queue, seen_prefix = KEYS[6], KEYS[7]
+local meta, worker, delayed, seeds, seen_prefix = unpack(KEYS, 1, 5)
 local batch, order = tonumber(ARGV[1]), ARGV[2]
 
 local pushed = tonumber(redis.call('HGET', worker, 'pushed'))
@@ -19,6 +18,7 @@ if batch == pushed then return {'ok'} end
 if batch ~= pushed + 1 then return {'rollback'} end
 
 --#include _clock
+--#include _limits
 --#include _queue
 --#include _seen
 

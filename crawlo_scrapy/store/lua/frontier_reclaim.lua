@@ -1,16 +1,16 @@
 -- Take back the leases of a dead worker and strike it off the registry.
---   KEYS: meta (HASH), workers (ZSET), worker (HASH), its leases (HASH), slots (ZSET),
---         dead letters (HASH), prefix of queue keys
+--   KEYS: meta (HASH), workers (ZSET), worker (HASH), its leases (HASH), dead letters (HASH),
+--         slots and their queues
 --   ARGV: worker id, silence after which it counts as dead in ms, most attempts, how long its
 --         record is kept in seconds
 -- A request that the worker had started loses an attempt; one that it had not only becomes
 -- suspect: the next worker tells us before it starts it. Returns {requeued, made dead letters},
 -- or {-1, 0} when the worker lives.
-local meta, workers, worker, leases = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local slots, dead, queue = KEYS[5], KEYS[6], KEYS[7]
+local meta, workers, worker, leases, dead = unpack(KEYS, 1, 5)
 local id, timeout, most = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 
 --#include _clock
+--#include _limits
 --#include _queue
 
 local beat = tonumber(redis.call('ZSCORE', workers, id))
@@ -36,6 +36,7 @@ for i = #held, 1, -1 do
     push_front(slot, priority, string.char(2 * attempts + 1) .. string.sub(element, 2))
     requeued = requeued + 1
   end
+  settle(slot, 1)
 end
 redis.call('DEL', leases)
 redis.call('ZREM', workers, id)
