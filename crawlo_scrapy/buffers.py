@@ -40,7 +40,7 @@ class Buffers:
     ) -> None:
         self._engine = engine
         self._stats = stats
-        self._prefetch = prefetch
+        self.prefetch = prefetch
         self._low_water = low_water
         self.outbox = Outbox(outbox_limit)
         self.inbox = Inbox(engine)
@@ -54,7 +54,7 @@ class Buffers:
         self.queued = 0
         self.wake = asyncio.Event()
         self._room = asyncio.Event()
-        self._closed = False
+        self._closed = self._paused = False
 
     # What Scrapy and the seeding call.
 
@@ -84,7 +84,7 @@ class Buffers:
 
     def take(self) -> Request | None:
         """Hand out the next request, or None."""
-        if not self.inbox or self._closed:
+        if not self.inbox or self._closed or self._paused:
             return None
         if self.outbox.full:
             self._room.clear()  # so that the engine is woken once there is room
@@ -122,6 +122,21 @@ class Buffers:
     def closing(self) -> bool:
         """Whether this worker takes on nothing new."""
         return self._closed or self._engine.closing
+
+    def pause(self, paused: bool) -> bool:
+        """Hand out nothing while *paused*, and give back what is here; False if that is no change."""
+        if paused == self._paused:
+            return False
+        self._paused = paused
+        if paused:
+            self.give_back()
+        self._engine.wake()
+        return True
+
+    def scale(self, concurrency: int) -> None:
+        """Keep as much ready as suits so many requests at the same time."""
+        self.prefetch = round(self.prefetch * concurrency / self._low_water)
+        self._low_water = concurrency
 
     def close(self) -> None:
         """Hand out nothing more, and let nobody wait for room."""
@@ -191,16 +206,17 @@ class Buffers:
     @property
     def wanted(self) -> int:
         """How many requests to lease."""
-        if self.closing or self.outbox.full:
+        if self.closing or self._paused or self.outbox.full:
             return 0
         # What waits for a slow site must not keep other sites' requests out, within limits.
         here = self.inbox.startable() + len(self._suspects)
-        return max(0, min(self._prefetch - here, MOST_WAITING * self._prefetch - len(self.inbox)))
+        return max(0, min(self.prefetch - here, MOST_WAITING * self.prefetch - len(self.inbox)))
 
     @property
     def room(self) -> int:
         """How many requests of limited slots to lease, besides."""
-        return 0 if self.closing or self.outbox.full else max(0, self.inbox.room)
+        shut = self.closing or self._paused or self.outbox.full
+        return 0 if shut else max(0, self.inbox.room)
 
     def started(self) -> list[str]:
         """Return the leases that the engine has, or is about to get once Redis knows."""

@@ -102,6 +102,31 @@ class Engine:
         """How many more requests the downloader takes now."""
         return max(0, self.concurrency - len(self._engine.downloader.active))
 
+    def set_concurrency(self, concurrency: int) -> None:
+        """Let the downloader have so many requests; a slot's share that was all stays all."""
+        downloader = self._engine.downloader
+        if downloader.domain_concurrency >= downloader.total_concurrency:
+            self.set_slot_concurrency(concurrency)
+        downloader.total_concurrency = concurrency
+        self.wake()
+
+    def set_slot_concurrency(self, concurrency: int) -> None:
+        """Let each slot have so many requests; not those with a limit of their own."""
+        downloader = self._engine.downloader
+        downloader.domain_concurrency = concurrency
+        for name, slot in downloader.slots.items():
+            if name not in downloader.per_slot_settings:
+                slot.concurrency = concurrency
+
+    def set_delay(self, seconds: float) -> None:
+        """Have this node leave so many seconds between two requests of a slot."""
+        downloader = self._engine.downloader
+        spider: Any = self._crawler.spider
+        spider.download_delay = seconds  # what slots to come are made with
+        for name, slot in downloader.slots.items():
+            if name not in downloader.per_slot_settings:
+                slot.delay = seconds
+
     def busy(self, slot: str) -> int:
         """How many requests of a slot the downloader has."""
         found = self._engine.downloader.slots.get(slot)

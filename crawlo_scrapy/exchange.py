@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from crawlo_scrapy.membership import Registration
     from crawlo_scrapy.seeding import Seeding
     from crawlo_scrapy.serializer import RequestSerializer
+    from crawlo_scrapy.steering import Steering
+    from crawlo_scrapy.store.control import Control
     from crawlo_scrapy.store.slots import Slots
 
 logger = logging.getLogger(__name__)
@@ -44,7 +46,7 @@ class Exchange:
 
     *interval* is in seconds. *on_duplicate* is called with a request that Redis found to be a
     duplicate, *on_rollback* when Redis may have forgotten what this worker knows, *on_lost* when
-    the crawl cannot go on.
+    the crawl cannot go on, *on_stop* with a reason when this worker is to leave (True: at once).
     """
 
     def __init__(
@@ -58,10 +60,12 @@ class Exchange:
         stats: Any,
         *,
         slots: Slots,
+        control: Control,
         interval: float,
         on_duplicate: Callable[[Request], None],
         on_rollback: Callable[[], None],
         on_lost: Callable[[CrawlLost], None],
+        on_stop: Callable[[str, bool], None],
     ) -> None:
         self.buffers = buffers
         self._frontier = frontier
@@ -71,12 +75,16 @@ class Exchange:
         self._engine = engine
         self._stats = stats
         self._slots = slots
-        self._interval = interval
+        self._control = control
+        self.interval = interval
         self._holds: dict[str, float] = {}
         self._news = 0
         self._on_duplicate = on_duplicate
         self._on_rollback = on_rollback
         self._on_lost = on_lost
+        self._on_stop = on_stop
+        #: Obeys what is wanted of this worker.
+        self.steering: Steering | None = None
 
         self._idle_pause = IDLE_PAUSE[0]
         self._last_finish_test = 0.0
@@ -139,11 +147,11 @@ class Exchange:
         if len(buffers.outbox) >= PUSH_BATCH:
             return 0.0
         if buffers.queued and (buffers.inbox or buffers.handouts or buffers.outbox):
-            return self._interval
+            return self.interval
         if buffers.outbox:
             return STARVING_PAUSE
         self._idle_pause = min(self._idle_pause * 2, IDLE_PAUSE[1])
-        return min(self._interval, self._idle_pause) if buffers.handouts else self._idle_pause
+        return min(self.interval, self._idle_pause) if buffers.handouts else self._idle_pause
 
     async def _turn(self) -> None:
         """One round: registry, exchange, seeding, finish test."""
@@ -178,7 +186,7 @@ class Exchange:
             buffers.local,
             self._keeps_open,
             room=buffers.room,
-            horizon=HORIZON * self._interval,
+            horizon=HORIZON * self.interval,
             serves=buffers.inbox.serves(),
             behind=behind,
             unwanted=buffers.inbox.unwanted(),
@@ -200,7 +208,9 @@ class Exchange:
         # A counter that has drifted must not keep a finished crawl's workers waiting.
         buffers.queued = 0 if self.finished else max(0, result.queued)
         self._seeding.observe(result.seeding, result.seeder)
-        await self._hear(result.news)
+        if result.news != self._news:
+            await self._hear(result.state)
+            self._news = result.news
         if result.held != len(buffers.leases()):
             await self._reconcile()
 
@@ -235,11 +245,18 @@ class Exchange:
             await self._slots.hold(slot, until - time.monotonic())
             del self._holds[slot]
 
-    async def _hear(self, news: int) -> None:
+    async def _hear(self, state: str) -> None:
         """Take up what has changed for all workers since the last time."""
-        if news != self._news:
-            self.buffers.give_back_slots(set(await self._slots.holds()))
-            self._news = news
+        self.buffers.give_back_slots(set(await self._slots.holds()))
+        if self.steering is None or self.buffers.closing:
+            return
+        wanted = await self._control.read()
+        leave = self.steering.obey(state, wanted)
+        if leave == "drain":
+            await self._control.drained(self._registration.node)
+            self._on_stop("drained", False)
+        elif leave:
+            self._on_stop(wanted.get("stop_reason", "stopped"), leave == "now")
 
     async def _test_finish(self) -> None:
         now = time.monotonic()

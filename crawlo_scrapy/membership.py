@@ -74,12 +74,13 @@ class Registration:
     def heartbeat_interval(self) -> float:
         return self._terms.heartbeat_interval
 
-    async def join(self, process_age: float) -> bool:
-        """Join the crawl; False when it is finished and this worker has no part in it.
+    async def join(self, process_age: float) -> str:
+        """Join the crawl, and return ``joined``; else ``finished`` or ``stopping``.
 
-        Raises `StoreRefused` when the crawl cannot be joined.
+        With these this worker has no part in it. Raises `StoreRefused` when the crawl cannot
+        be joined.
         """
-        await teach(self._client)
+        await teach(self._client, self.keys.meta)
         if self._terms.flush:
             await self._flush()
         self._bucket_fill = await seen.bucket_fill(self._client)
@@ -88,7 +89,7 @@ class Registration:
             # Its last worker is removing it, or died while it did: this worker takes over.
             await self._frontier.purge()
             status, found = await self._join(process_age)
-        if status == "finished" and await self._sweep():
+        if status in ("finished", "stopping") and await self._sweep():
             # Somebody died after the end, and nobody was left to strike him off.
             status, found = await self._join(process_age)
         if status == "format":
@@ -97,7 +98,7 @@ class Registration:
                 f"crawlo_scrapy uses format {FORMAT}. Finish it with the version that began "
                 "it, or purge it (`crawlo-scrapy purge`)."
             )
-        return bool(status == "joined")
+        return str(status)
 
     async def _flush(self) -> None:
         removed = await self._frontier.purge(unless_alive=self._terms.timeout)
@@ -218,6 +219,8 @@ class Registration:
             )
             self._stats.inc_value("crawlo/rejoined")
             return True
+        if status == "lost":
+            await self._client.check_master(self.keys.meta)
         if status in ("lost", "purging"):
             raise CrawlLost(
                 f"The crawl {self.keys.name} is no longer in Redis: it was purged, or Redis was "

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import signal
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TYPE_CHECKING, Any
@@ -35,7 +36,9 @@ from crawlo_scrapy.membership import Registration, Terms
 from crawlo_scrapy.seeding import Seeding
 from crawlo_scrapy.serializer import RequestSerializer
 from crawlo_scrapy.settings import SettingError
+from crawlo_scrapy.steering import Steering
 from crawlo_scrapy.store.client import Client
+from crawlo_scrapy.store.control import Control
 from crawlo_scrapy.store.errors import CrawlLost, StoreError
 from crawlo_scrapy.store.frontier import Frontier, Membership, Push
 from crawlo_scrapy.store.seen import split
@@ -82,7 +85,7 @@ class RedisScheduler(BaseScheduler):
         )
         self._told: set[str] = set()
         self._close_reason: str | None = None
-        self._failed = False
+        self._failed = self._left = False
         self._exchange: Exchange | None = None
         self._client: Client | None = None
         #: Called with the close reason, and waited for, while this worker is still in the crawl.
@@ -146,7 +149,16 @@ class RedisScheduler(BaseScheduler):
         exchange = self._make_exchange(spider, frontier, registration)
         self._registration = registration
         limits = connection.slot_limits(settings)
-        if not await registration.join(self._age):
+        status = await registration.join(self._age)
+        if status == "stopping":
+            self._close_reason = "stopped"
+            logger.info(
+                "The crawl %s is being stopped. Start a worker once the others have left, or use "
+                "`crawlo-scrapy resume`.",
+                keys.name,
+            )
+            return
+        if status == "finished":
             self._close_reason = "finished"
             logger.info(
                 "The crawl %s is finished; this worker has nothing to do. %s",
@@ -163,6 +175,7 @@ class RedisScheduler(BaseScheduler):
         await Slots(self._client, keys).configure(limits)
         registration.on_beat = exchange.buffers.wake.set
         self._exchange = exchange
+        exchange.steering = Steering(node, self._engine, exchange)
         exchange.start()
 
     def _make_exchange(
@@ -191,10 +204,12 @@ class RedisScheduler(BaseScheduler):
             self._engine,
             self._stats,
             slots=Slots(frontier.client, frontier.keys),
+            control=Control(frontier.client, frontier.keys),
             interval=ours.get(settings, "CRAWLO_EXCHANGE_INTERVAL"),
             on_duplicate=self._on_duplicate,
             on_rollback=self._on_rollback,
             on_lost=self._on_lost,
+            on_stop=self._on_stop,
         )
 
     def _refuse(self, exc: Exception, reason: str) -> None:
@@ -341,6 +356,20 @@ class RedisScheduler(BaseScheduler):
         self._registration.stop_heartbeat()
         self._engine.close(exc.reason)
 
+    def _on_stop(self, reason: str, now: bool) -> None:
+        logger.info("Leaving the crawl: %s%s", reason, ", at once" if now else "")
+        if now:
+            self._leaving = asyncio.ensure_future(self._leave_now(reason))
+        else:
+            self._engine.close(reason)
+
+    async def _leave_now(self, reason: str) -> None:
+        """Give back all that this worker has, leave, and end as after a second Ctrl-C."""
+        assert self._exchange is not None
+        await self._leave(self._exchange, reason)
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGTERM)
+
     async def seed(self, start: AsyncIterator[Any]) -> AsyncIterator[Any]:
         """Yield what the spider's `start()` yields, if it is for this worker to seed."""
         if self._exchange is None:
@@ -371,6 +400,9 @@ class RedisScheduler(BaseScheduler):
                 await closed
 
     async def _leave(self, exchange: Exchange, reason: str) -> None:
+        if self._left:
+            return
+        self._left = True
         flushed = await exchange.close()
         for call in self.before_leaving:
             await call(reason)

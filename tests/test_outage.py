@@ -13,6 +13,7 @@ from crawlo_scrapy.localserver import LocalRedis
 from crawlo_scrapy.membership import Registration, Terms
 from crawlo_scrapy.serializer import RequestSerializer
 from crawlo_scrapy.store.client import Address, Client
+from crawlo_scrapy.store.control import Control
 from crawlo_scrapy.store.frontier import Frontier, Push
 from crawlo_scrapy.store.slots import Slots
 from crawlo_scrapy.store.workers import Workers
@@ -77,8 +78,9 @@ class Bench:
         self.buffers = Buffers(self.engine, stats, prefetch=1, low_water=1, outbox_limit=100)
         self.exchange = Exchange(
             frontier, self.registration, NoSeeding(), self.serializer, self.buffers, self.engine,
-            stats, slots=Slots(frontier.client, frontier.keys), interval=0.02,
-            on_duplicate=self.duplicates.append, on_rollback=lambda: None, on_lost=print,
+            stats, slots=Slots(self.client, peek.keys), control=Control(self.client, peek.keys),
+            interval=0.02, on_duplicate=self.duplicates.append, on_rollback=lambda: None,
+            on_lost=print, on_stop=print,
         )  # fmt: skip
 
     async def start(self):

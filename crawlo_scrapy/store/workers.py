@@ -57,7 +57,11 @@ class Workers:
             args += (name, value)
         [[status, run_number, *created]] = await run(
             self.client,
-            Call("crawl_join", [keys.meta, keys.workers, keys.worker(worker_id), keys.seeds], args),
+            Call(
+                "crawl_join",
+                [keys.meta, keys.workers, keys.worker(worker_id), keys.seeds, keys.control],
+                args,
+            ),
         )
         status = status.decode()
         if status == "joined":

@@ -10,11 +10,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from crawlo_scrapy.store.client import Address, Client
+from crawlo_scrapy.store.client import Client
 from crawlo_scrapy.store.frontier import Exchanged, Frontier, Membership
 from crawlo_scrapy.store.keys import Keys
 from crawlo_scrapy.store.slots import SlotLimit, Slots
 from crawlo_scrapy.store.workers import Workers
+from tests.backends import address_of
 from tests.store.background import Background
 from tests.store.conftest import Store, names, push
 
@@ -182,7 +183,7 @@ def test_no_slot_starves(
     """While all slots have requests, none is ahead of another by more than two turns."""
 
     async def check() -> None:
-        client = Client.connect(Address(url=redis_url))
+        client = Client.connect(address_of(redis_url))
         try:
             await crawl(client)
         finally:

@@ -1,14 +1,15 @@
 -- Enter a worker into the registry; begin the crawl, or its next run, when there is none.
---   KEYS: meta (HASH), workers (ZSET), worker (HASH), seeds (SET)
+--   KEYS: meta (HASH), workers (ZSET), worker (HASH), seeds (SET), control (HASH)
 --   ARGV: worker id, format version, most members of a bucket, age of the process in ms,
 --         named crawl (0|1), seeding (once|every), run that the worker was in before
 --         ("run:created", or empty), then fields and values of the worker's record
 -- Returns {status, run}, and with "joined" when the run was created. Other statuses: "finished"
--- when this worker came too late, or the crawl is named and done; "purging"; "format" when
+-- when this worker came too late, or the crawl is named and done; "purging"; "stopping" while
+-- others still obey that; "format" when
 -- another version of this package wrote the crawl (run is that version); "lost" when the crawl
 -- that the worker was in is gone; "taken" while the registry has a worker of that id, dead or
 -- alive.
-local meta, workers, worker, seeds = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local meta, workers, worker, seeds, control = unpack(KEYS)
 local id, format, bucket_fill, age = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
 local named, every, before = ARGV[5] == '1', ARGV[6] == 'every', ARGV[7]
 
@@ -18,6 +19,11 @@ local fields = redis.call('HMGET', meta, 'state', 'run', 'format', 'finished', '
 local state, run = fields[1], tonumber(fields[2]) or 0
 if fields[3] and fields[3] ~= format then return {'format', fields[3]} end
 if state == 'purging' then return {'purging', run} end
+if state == 'stopping' and before == '' then
+  if redis.call('ZCARD', workers) > 0 then return {'stopping', run} end
+  state = 'running'
+  redis.call('HSET', meta, 'state', state)
+end
 if before ~= '' and (not state or before ~= run .. ':' .. (fields[5] or '')) then
   local later = state and run > tonumber(string.match(before, '^%d+'))
   return {later and 'finished' or 'lost', run}
@@ -34,7 +40,7 @@ if not state or state == 'finished' then
   redis.call('HSET', meta, 'state', 'running', 'run', run, 'format', format,
     'bucket_fill', bucket_fill, 'created', now, 'seeding', every and 'every' or '')
   redis.call('HDEL', meta, 'finished', 'seeder')
-  redis.call('DEL', seeds)
+  redis.call('DEL', seeds, control)
 elseif fields[6] == 'failed' and redis.call('ZCARD', workers) == 0 then
   redis.call('HSET', meta, 'seeding', '')
 end

@@ -18,6 +18,10 @@ end
 if redis.call('HGET', meta, 'seeder') == id then redis.call('HDEL', meta, 'seeder') end
 local others = redis.call('ZCARD', workers)
 local state = redis.call('HGET', meta, 'state')
+if others == 0 and state == 'stopping' then
+  state = 'running' -- all have obeyed; who starts a worker now wants it to go on
+  redis.call('HSET', meta, 'state', state)
+end
 if others == 0 and ARGV[4] == '0' and (state == 'finished' or state == 'purging') then
   redis.call('HSET', meta, 'state', 'purging')
   return {'purge', 0}
