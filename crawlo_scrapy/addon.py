@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from scrapy.settings import BaseSettings, SettingsAttribute
 
@@ -10,6 +10,7 @@ from crawlo_scrapy.config.adapter import apply_options
 from crawlo_scrapy.config.environment import apply_environment
 from crawlo_scrapy.config.modes import join, resolve_mode, standalone, stay_out
 from crawlo_scrapy.config.tools import running_tool
+from crawlo_scrapy.extensions import nodelog
 
 if TYPE_CHECKING:
     from scrapy.crawler import Crawler
@@ -37,6 +38,7 @@ class Addon:
         Also lets a spider's custom_settings give EXTENSIONS as a list, as Crawlo does: Scrapy
         refuses that where it has made a settings object of the default.
         """
+        nodelog.hook()
         apply_environment(settings)
         allow_extension_list(settings)
 
@@ -47,6 +49,7 @@ class Addon:
         if tool:
             apply_options(settings, joins=lambda settings: False, spider=spider)
             stay_out(settings, tool=tool)
+            self._settle_log(settings, spider)
             return
         translation = apply_options(
             settings,
@@ -57,7 +60,12 @@ class Addon:
             join(settings, translation)
         else:
             standalone(settings, translation)
+        self._settle_log(settings, spider)
         translation.warn()
+
+    def _settle_log(self, settings: BaseSettings, spider: Any) -> None:
+        spider = spider or getattr(self._crawler, "spidercls", None)
+        nodelog.settle(settings, getattr(spider, "name", None) or "spider")
 
 
 def allow_extension_list(settings: BaseSettings) -> None:

@@ -17,6 +17,7 @@ from crawlo_scrapy.config.option import module_exists
 SCHEDULER = "crawlo_scrapy.scheduler.RedisScheduler"
 DUPEFILTER = "crawlo_scrapy.dupefilter.RedisDupeFilter"
 STATS = "crawlo_scrapy.statscollector.RedisStatsCollector"
+METRICS = "crawlo_scrapy.extensions.metrics.MetricsExtension"
 
 #: Settings that name one class: ours, which the add-on sets for a crawl that is shared.
 ONE_CLASS = {"SCHEDULER": SCHEDULER, "DUPEFILTER_CLASS": DUPEFILTER, "STATS_CLASS": STATS}
@@ -26,7 +27,23 @@ ADDED = [
     # The lowest number is nearest to the engine: it sees what start() yields last, when every
     # other middleware is through with it.
     ("SPIDER_MIDDLEWARES", "crawlo_scrapy.spidermiddlewares.SeedMiddleware", 1),
+    ("EXTENSIONS", "crawlo_scrapy.extensions.stats.StatsExtension", 0),
+    ("EXTENSIONS", "crawlo_scrapy.extensions.logstats.LogStatsExtension", 0),
+    ("EXTENSIONS", "crawlo_scrapy.extensions.memory.MemoryUsageExtension", 0),
+    ("EXTENSIONS", "crawlo_scrapy.extensions.health.HealthCheck", 0),
+    ("EXTENSIONS", METRICS, 0),
+    ("EXTENSIONS", "crawlo_scrapy.extensions.alerts.AlertsExtension", 0),
+    ("DOWNLOADER_MIDDLEWARES", "crawlo_scrapy.downloadermiddlewares.RetryMiddleware", 550),
 ]
+#: Components of Scrapy that the add-on turns off where it turns on what replaces them.
+REPLACED = {
+    f"crawlo_scrapy.{ours}": f"scrapy.{scrapys}"
+    for ours, scrapys in (
+        ("extensions.logstats.LogStatsExtension", "extensions.logstats.LogStats"),
+        ("extensions.memory.MemoryUsageExtension", "extensions.memusage.MemoryUsage"),
+        ("downloadermiddlewares.RetryMiddleware", "downloadermiddlewares.retry.RetryMiddleware"),
+    )
+}
 
 
 @dataclass(frozen=True)
@@ -74,15 +91,14 @@ EXTENSIONS = [
         True,
         False,
     ),
-    Component("RetryExtension", f"{_E}retry.RetryExtension", f"{_SM}retry.RetryMiddleware"),
-    Component("HealthCheckExtension", f"{_E}health.HealthCheck", instead="crawlo-scrapy status"),
-    Component("HealthCheck", f"{_E}health.HealthCheck", instead="crawlo-scrapy status"),
-    Component(
-        "CustomLoggerExtension",
-        f"{_E}nodelog.NodeLog",
-        instead="Scrapy's LOG_* settings",
-        joins=False,
-    ),
+    # A downloader middleware, which a shared crawl has anyway; elsewhere Scrapy's does its work.
+    Component("RetryExtension", scrapy=f"{_SM}retry.RetryMiddleware"),
+    Component("HealthCheckExtension", f"{_E}health.HealthCheck", joins=False),
+    Component("HealthCheck", f"{_E}health.HealthCheck", joins=False),
+    # Crawlo has none: STATS_BACKEND = "prometheus" turns it on.
+    Component("MetricsExtension", METRICS, joins=False),
+    # The add-on reads the LOG_* settings itself.
+    Component("CustomLoggerExtension", scrapy="scrapy.utils.log"),
     Component("RequestRecorderExtension", instead="HTTPCACHE_ENABLED"),
     Component("PerformanceProfilerExtension", instead="scrapy crawl --profile FILE"),
 ]

@@ -35,8 +35,8 @@ def feed_for(translation: Translation, option: Option, path: str) -> dict[str, A
     format_ = option.how.split()[1]
     if format_ == "json" and translation.joining:
         translation.note(
-            f"{option.name} is one JSON array, which workers on one host overwrite in turn: "
-            "use JSON_FILE, one object a line, for a shared crawl"
+            f"{option.name} is one JSON array, which has one writer: other workers on the host "
+            "write files of their own. Use JSON_FILE, one object a line, for a shared crawl"
         )
     return {path: feed(translation, format_)}
 

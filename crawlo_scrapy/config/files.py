@@ -188,4 +188,4 @@ def _config_in(path: Path, names: Mapping[str, Any]) -> CrawloConfig | None:
         ):
             values.pop(name, None)
         return CrawloConfig.custom(values)
-    raise ConfigFileError(f"{path}: config is a {type(config).__name__}, not a CrawloConfig")
+    raise ConfigFileError(f"{path}: config is of type {type(config).__name__}, not a CrawloConfig")

@@ -13,6 +13,13 @@ def total_memory_mb(root: Path = Path("/")) -> int:
     return min(limits, default=0) // _MB
 
 
+def container_limit_mb(root: Path = Path("/")) -> int:
+    """Return megabytes. 0 where no container's limit is below the machine's memory."""
+    machine = _machine(root)
+    limit = min((limit for limit in _cgroups(root) if limit), default=0)
+    return limit // _MB if limit and (not machine or limit < machine) else 0
+
+
 def _machine(root: Path) -> int:
     try:
         for line in (root / "proc/meminfo").read_text().splitlines():

@@ -73,7 +73,7 @@ RUN_MODE | choice standalone distributed auto | SCHEDULER DUPEFILTER_CLASS STATS
 QUEUE_TYPE | choice memory redis redis_stream stream auto | SCHEDULER DUPEFILTER_CLASS STATS_CLASS | mode | memory: as RUN_MODE standalone. redis: as distributed. auto: as RUN_MODE says, or auto.
 FILTER_CLASS | str | DUPEFILTER_CLASS | filter | A class of the project's is used as it is. Crawlo's become the filter that fits the run mode.
 FILTER_TYPE | choice memory redis bloom auto | DUPEFILTER_CLASS | filter | As FILTER_CLASS, by a short name.
-STATS_BACKEND | choice memory redis | STATS_CLASS | stats_backend | memory: each worker counts for itself. redis: the workers' stats are added up.
+STATS_BACKEND | choice memory redis prometheus | STATS_CLASS | stats_backend | memory: each worker counts for itself. redis: the workers' stats are added up. prometheus: they are, and each worker serves metrics on PROMETHEUS_METRICS_PORT.
 CSV_FILE | str | FEEDS | feed csv | File for items as CSV.
 CSV_DICT_FILE | str | FEEDS | feed csv | As CSV_FILE.
 CSV_BATCH_FILE | str | FEEDS | feed csv | As CSV_FILE.
@@ -113,13 +113,12 @@ VERSION | str | | nothing | Crawlo's own version: nothing to set.
 _OURS = {
     "crawlo_scrapy.store.client": """
         REDIS_URL REDIS_HOST REDIS_PORT REDIS_DB REDIS_USER REDIS_PASSWORD
-        REDIS_CONNECTION_POOL_SIZE""",
-    "crawlo_scrapy.store.sentinel": "REDIS_SENTINEL_URLS REDIS_SENTINEL_SERVICE",
-    "crawlo_scrapy.store.cluster": "REDIS_CLUSTER_NODES",
+        REDIS_CONNECTION_POOL_SIZE REDIS_SENTINEL_URLS REDIS_SENTINEL_SERVICE
+        REDIS_CLUSTER_NODES""",
     "crawlo_scrapy.scheduler": "PROJECT_NAME SCHEDULER_PERSIST QUEUE_PERSISTENCE",
     "crawlo_scrapy.cli": "BIND_ADDRESS REQUIREPASS MAX_RUNNING_SPIDERS",
     "crawlo_scrapy.store.bloom": "BLOOM_FILTER_CAPACITY BLOOM_FILTER_ERROR_RATE",
-    "crawlo_scrapy.statscollector": "STATS_PERSISTENCE STATS_RESET_ON_START",
+    "crawlo_scrapy.statssharing": "STATS_PERSISTENCE STATS_RESET_ON_START",
     "crawlo_scrapy.extensions.stats": "STATS_DUMP_INTERVAL",
     "crawlo_scrapy.extensions.health": "HEALTH_CHECK_ENABLED HEALTH_CHECK_INTERVAL",
     "crawlo_scrapy.extensions.nodelog": "LOG_MAX_BYTES LOG_BACKUP_COUNT LOG_INCLUDE_NODE_ID",

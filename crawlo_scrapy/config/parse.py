@@ -139,14 +139,17 @@ def _range(option: Option, value: Any) -> tuple[float, float]:
 _UNITS = {"": 1, "B": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
 
+def size_in_bytes(value: Any) -> float:
+    """Return the number of bytes that a size such as '2GB' is. Raises `ValueError`."""
+    match = re.fullmatch(r"([\d.]+)\s*([KMGTB]?)(?:I?B)?", str(value).strip().upper())
+    if not match or isinstance(value, bool):
+        raise ValueError
+    return float(match[1]) * _UNITS[match[2]]
+
+
 def _size(option: Option, value: Any) -> int:
     """Return megabytes."""
-    if isinstance(value, bool):
-        raise ValueError
-    match = re.fullmatch(r"([\d.]+)\s*([KMGTB]?)(?:I?B)?", str(value).strip().upper())
-    if not match:
-        raise ValueError
-    megabytes = float(match[1]) * _UNITS[match[2]] / 2**20
+    megabytes = size_in_bytes(value) / 2**20
     if 0 < megabytes < 1:
         raise _Explained(
             f"{option.allowed}; this is less than a megabyte: a number without unit is bytes"
@@ -204,7 +207,9 @@ def _addresses(nodes: list[Any]) -> list[Any]:
             node = f"{node.get('host', '')}:{node.get('port', '')}"
         address = str(node).rpartition("://")[2].rpartition("@")[2].split("/")[0]
         host, _, port = address.rpartition(":")
-        if not host or not port.isdigit() or not 0 < int(port) < 65536:
+        login_without_scheme = "@" in str(node) and "://" not in str(node)
+        valid = host and port.isdigit() and 0 < int(port) < 65536
+        if not valid or login_without_scheme:
             raise _Explained("a list of addresses such as '192.168.1.100:7000'")
     return nodes
 

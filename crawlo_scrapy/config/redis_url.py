@@ -1,4 +1,4 @@
-"""REDIS_URL beside REDIS_HOST and its like: the one from the higher place wins."""
+"""Several settings that say where Redis is: the one from the highest place wins."""
 
 from __future__ import annotations
 
@@ -7,15 +7,18 @@ from urllib.parse import quote, urlsplit, urlunsplit
 from scrapy.settings import BaseSettings
 
 _PARTS = ("REDIS_HOST", "REDIS_PORT", "REDIS_DB", "REDIS_USER", "REDIS_PASSWORD")
+_MANY = ("REDIS_SENTINEL_URLS", "REDIS_CLUSTER_NODES")
 
 
 def settle(settings: BaseSettings) -> None:
     """Put the parts that come from a higher place than REDIS_URL into it.
 
-    A container's REDIS_HOST thus beats the REDIS_URL of the settings.py in its image. Then, a
-    client without REDIS_PASSWORD gets REQUIREPASS, the server's own word for it.
+    A container's REDIS_HOST thus beats the REDIS_URL of the settings.py in its image; and, with
+    `_MANY`, both beat what comes from a lower place. A client without REDIS_PASSWORD gets
+    REQUIREPASS, the server's own word for it.
     """
     _use_requirepass(settings)
+    _unset_what_is_beaten(settings)
     url = settings.get("REDIS_URL")
     if not url:
         return
@@ -28,6 +31,18 @@ def settle(settings: BaseSettings) -> None:
     if over:
         priority = max(settings.getpriority(name) or 0 for name in over)
         settings.set("REDIS_URL", _with_parts(str(url), over), priority)
+
+
+def _unset_what_is_beaten(settings: BaseSettings) -> None:
+    places = {
+        name: settings.getpriority(name) or 0
+        for name in ("REDIS_URL", "REDIS_HOST", *_MANY)
+        if settings.get(name)
+    }
+    highest = max(places.values(), default=0)
+    for name in _MANY:
+        if places.get(name, highest) < highest:
+            settings.set(name, [], highest)
 
 
 def _use_requirepass(settings: BaseSettings) -> None:

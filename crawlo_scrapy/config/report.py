@@ -9,6 +9,7 @@ from typing import Any
 from scrapy.settings import BaseSettings, default_settings
 
 from crawlo_scrapy.config.adapter import apply_options
+from crawlo_scrapy.config.modes import PRESETS
 from crawlo_scrapy.config.names import near_miss
 from crawlo_scrapy.config.option import Option, is_secret, shown
 from crawlo_scrapy.config.options import OPTIONS
@@ -106,13 +107,24 @@ def options_rst() -> str:
         "",
     ]
     for kind, (title, *heads) in _KINDS.items():
-        parts += [title, "=" * len(title), "", ".. list-table::", "   :header-rows: 1", ""]
-        parts += _table_row(heads)
-        for option in OPTIONS.values():
-            if option.kind == kind:
-                parts += _table_row(_cells(option))
-        parts.append("")
+        rows = [_cells(option) for option in OPTIONS.values() if option.kind == kind]
+        parts += _table(title, heads, rows)
+    presets = [[f"``{name}``", f"``{_shown_preset(value)}``", why] for name, value, why in PRESETS]
+    parts += _table(
+        "What a shared crawl sets besides", ["Setting of Scrapy", "Value", "Why"], presets
+    )
     return "\n".join(parts)
+
+
+def _shown_preset(value: Any) -> str:
+    return ", ".join(dict.fromkeys(value.values())) if isinstance(value, dict) else repr(value)
+
+
+def _table(title: str, heads: list[str], rows: list[list[str]]) -> list[str]:
+    lines = [title, "=" * len(title), "", ".. list-table::", "   :header-rows: 1", ""]
+    for row in [heads, *rows]:
+        lines += _table_row(row)
+    return [*lines, ""]
 
 
 def _cells(option: Option) -> list[str]:
@@ -122,7 +134,10 @@ def _cells(option: Option) -> list[str]:
     if option.kind == "ours":
         default = _default(option.name)
         text = "–" if default is None or (is_secret(option.name) and not default) else repr(default)
-        return [name, option.allowed, f"``{text}``", option.doc]
+        doc = (
+            option.doc if option.has_reader else f"**Has no effect in this version.** {option.doc}"
+        )
+        return [name, option.allowed, f"``{text}``", doc]
     targets = ", ".join(
         f":setting:`{t}`" if t in vars(default_settings) else f"``{t}``" for t in option.targets
     )

@@ -10,6 +10,7 @@ from scrapy.crawler import Crawler
 from scrapy.settings import BaseSettings, Settings
 
 from crawlo_scrapy.addon import Addon
+from crawlo_scrapy.config.components import ADDED, REPLACED
 
 ADDON = {"ADDONS": {"crawlo_scrapy.Addon": 500}}
 
@@ -50,3 +51,9 @@ def crawler(
     made = Crawler(TestSpider, settings)
     made.addons.load_settings(made.settings)
     return made
+
+
+def components(settings: BaseSettings, name: str) -> dict[Any, Any]:
+    """What stands under *name* besides what the add-on always puts there."""
+    always = {path for _, path, _ in ADDED} | set(REPLACED.values())
+    return {path: n for path, n in settings.getdict(name).items() if path not in always}

@@ -4,7 +4,7 @@ import pytest
 
 from crawlo_scrapy.config.environment import read_environment
 from crawlo_scrapy.config.parse import OptionError
-from tests.config.support import final
+from tests.config.support import components, final
 
 
 @pytest.mark.parametrize(
@@ -36,7 +36,8 @@ from tests.config.support import final
 def test_variable(variable, text, name, value, monkeypatch):
     monkeypatch.setenv(variable, text)
     assert read_environment() == {name: value}
-    assert final()[name] == value or dict(final()[name]) == value
+    settings = final()
+    assert settings[name] == value or components(settings, name) == value
 
 
 def test_prefixed_variable_wins(monkeypatch):

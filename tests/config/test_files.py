@@ -124,7 +124,7 @@ def test_neighbouring_modules_can_be_imported(write):
         ("CONCURRENCY = \n", r"config.py, line 1: invalid syntax"),
         ("\nCONCURRENCY = 1 / 0\n", r"config.py, line 2: ZeroDivisionError"),
         ("CONCURRENCY = 0\n", r"CONCURRENCY \(.*config.py\) is 0"),
-        ("config = 5\n", "config is a int, not a CrawloConfig"),
+        ("config = 5\n", "config is of type int, not a CrawloConfig"),
         (
             "from crawlo.config import CrawloConfig\n"
             "config = CrawloConfig.distributed(redis_port=0)\n",

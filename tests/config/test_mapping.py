@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from scrapy.settings import default_settings
+from scrapy.settings import BaseSettings, default_settings
 
 from crawlo_scrapy.config.convert import scrapy_has
 from crawlo_scrapy.config.memory import total_memory_mb
 from crawlo_scrapy.config.options import OPTIONS
 from crawlo_scrapy.config.parse import OptionError
-from tests.config.support import crawler, final
+from tests.config.support import components, crawler, final
 
 #: Option, value, setting, what it must be there.
 SIMPLE = [
@@ -190,12 +190,12 @@ class TestMemory:
 class TestComponents:
     def test_list_becomes_dict_in_order(self):
         settings = final({"MIDDLEWARES": ["a.A", "b.B"], "PIPELINES": ["c.C", "d.D"]})
-        assert dict(settings["DOWNLOADER_MIDDLEWARES"]) == {"a.A": 501, "b.B": 502}
+        assert components(settings, "DOWNLOADER_MIDDLEWARES") == {"a.A": 501, "b.B": 502}
         assert dict(settings["ITEM_PIPELINES"]) == {"c.C": 300, "d.D": 301}
 
     def test_dict_keeps_its_numbers(self):
         settings = final({"MIDDLEWARES": {"a.A": 7, "crawlo.middleware.RetryMiddleware": 100}})
-        assert dict(settings["DOWNLOADER_MIDDLEWARES"]) == {"a.A": 7}
+        assert components(settings, "DOWNLOADER_MIDDLEWARES") == {"a.A": 7}
 
     def test_scrapys_name_is_merged(self):
         settings = final({"PIPELINES": ["a.A"], "ITEM_PIPELINES": {"b.B": 1, "a.A": None}})
@@ -210,9 +210,10 @@ class TestComponents:
         assert not final({"PIPELINES": ["a.A"]}, settings=settings)["ITEM_PIPELINES"]
 
     def test_extensions_become_ours_or_scrapys(self, monkeypatch):
-        from crawlo_scrapy.config import components
-
-        monkeypatch.setattr(components, "available", lambda path: "memory" in path)
+        for module in ("components", "modes"):
+            monkeypatch.setattr(
+                f"crawlo_scrapy.config.{module}.available", lambda path: "memory" in path
+            )
         extensions = {
             "EXTENSIONS": {
                 "crawlo.extensions.LogStatsExtension": 1,
@@ -230,7 +231,7 @@ class TestComponents:
 
     def test_spider_may_give_extensions_as_a_list(self):
         settings = final(spider={"EXTENSIONS": ["mine.M", "mine.N"]})
-        assert dict(settings["EXTENSIONS"]) == {"mine.M": 500, "mine.N": 501}
+        assert components(settings, "EXTENSIONS") == {"mine.M": 500, "mine.N": 501}
 
     def test_unknown_component_of_crawlo_is_told(self, caplog):
         settings = final({"PIPELINES": ["crawlo.pipelines.Nothing"]})
@@ -248,7 +249,7 @@ class TestComponents:
 
     def test_paths_under_scrapys_names(self):
         settings = final({"DOWNLOADER_MIDDLEWARES": {"crawlo.middleware.ProxyMiddleware": 1}})
-        assert not settings["DOWNLOADER_MIDDLEWARES"]
+        assert not components(settings, "DOWNLOADER_MIDDLEWARES")
 
 
 class TestFeeds:
@@ -331,9 +332,16 @@ class TestAllowedDomains:
 )
 def test_applying_twice_changes_nothing(values, caplog):
     made = crawler(values)
-    once = {name: (made.settings.getpriority(name), made.settings[name]) for name in made.settings}
+    once = plain(made.settings)
     caplog.clear()
     made.addons.load_settings(made.settings)
-    twice = {name: (made.settings.getpriority(name), made.settings[name]) for name in made.settings}
-    assert {k: str(v) for k, v in once.items()} == {k: str(v) for k, v in twice.items()}
+    assert plain(made.settings) == once
     assert "does not change" not in caplog.text
+
+
+def plain(settings):
+    """Each setting with its priority, as text; a settings object by what it holds."""
+    return {
+        name: (settings.getpriority(name), str(dict(v) if isinstance(v, BaseSettings) else v))
+        for name, v in settings.items()
+    }

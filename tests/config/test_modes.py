@@ -3,10 +3,14 @@ from __future__ import annotations
 import logging
 
 import pytest
+from scrapy.downloadermiddlewares.retry import RetryMiddleware
 from scrapy.settings import default_settings
 
 from crawlo_scrapy.config import modes
+from crawlo_scrapy.localserver import LocalRedis
+from crawlo_scrapy.store.errors import StoreUnavailable
 from tests.config.support import final
+from tests.servers import default_redis
 
 OURS = "crawlo_scrapy.scheduler.RedisScheduler"
 SCRAPYS = default_settings.SCHEDULER
@@ -21,7 +25,10 @@ def redis(monkeypatch):
 
     def answers(settings):
         state["asked"] += 1
-        return state["answers"], f"Redis at {settings.get('REDIS_HOST')} does or does not answer"
+        reason = f"Redis at {settings.get('REDIS_HOST')} does or does not answer"
+        if not state["answers"]:
+            raise StoreUnavailable(reason)
+        return reason
 
     monkeypatch.setattr(modes, "redis_answers", answers)
     return state
@@ -72,6 +79,15 @@ def test_redis_that_is_not_there(caplog):
     assert settings["SCHEDULER"] == SCRAPYS
     assert "Redis at 127.0.0.1:1/0 cannot be reached" in caplog.text
     assert "hunter2" not in caplog.text
+
+
+def test_redis_that_refuses_is_worth_a_warning(caplog):
+    with LocalRedis(binary=default_redis(), password="right") as server:
+        settings = final({"RUN_MODE": "auto", "REDIS_PORT": server.port, "REDIS_PASSWORD": "wr0ng"})
+    assert settings["SCHEDULER"] == SCRAPYS
+    [record] = [r for r in caplog.records if "Run mode auto" in r.message]
+    assert record.levelno == logging.WARNING
+    assert "REDIS_PASSWORD" in record.message and "wr0ng" not in record.message
 
 
 def test_redis_that_is_there(redis_server, caplog):
@@ -131,4 +147,56 @@ def test_stats_backend(monkeypatch):
     ours = "crawlo_scrapy.statscollector.RedisStatsCollector"
     assert final()["STATS_CLASS"] == ours
     assert final({"STATS_BACKEND": "redis"})["STATS_CLASS"] == ours
+    assert final({"STATS_BACKEND": "prometheus"})["STATS_CLASS"] == ours
     assert final({"STATS_BACKEND": "memory"})["STATS_CLASS"] == default_settings.STATS_CLASS
+
+
+class TestReplaced:
+    """The add-on's own retry middleware stands for Scrapy's, however the project names either."""
+
+    OURS = "crawlo_scrapy.downloadermiddlewares.RetryMiddleware"
+    SCRAPYS = "scrapy.downloadermiddlewares.retry.RetryMiddleware"
+
+    @pytest.mark.parametrize(
+        ("given", "expected"),
+        [
+            ({}, {OURS: 550, SCRAPYS: None}),
+            ({SCRAPYS: 700}, {OURS: 700, SCRAPYS: None}),
+            ({RetryMiddleware: 700}, {OURS: 700, RetryMiddleware: None}),
+            ({OURS: 7}, {OURS: 7, SCRAPYS: None}),
+            # Turned off, or another one in its place.
+            ({SCRAPYS: None, "mine.Retry": 550}, {SCRAPYS: None, "mine.Retry": 550}),
+            ({OURS: None}, {OURS: None}),
+        ],
+    )
+    def test_place(self, given, expected):
+        settings = final({"DOWNLOADER_MIDDLEWARES": given})
+        assert settings.getdict("DOWNLOADER_MIDDLEWARES") == expected
+
+    def test_alone_scrapys_stays(self):
+        settings = final({"RUN_MODE": "standalone"})
+        assert self.OURS not in settings.getdict("DOWNLOADER_MIDDLEWARES")
+
+    def test_alone_there_are_metrics_where_they_are_wanted(self):
+        settings = final({"RUN_MODE": "standalone", "PROMETHEUS_METRICS_PORT": 9100})
+        assert "crawlo_scrapy.extensions.metrics.MetricsExtension" in settings["EXTENSIONS"]
+
+    def test_alone_what_needs_no_crawl_stays(self):
+        health = {"crawlo_scrapy.extensions.health.HealthCheck": 1}
+        settings = final({"RUN_MODE": "standalone", "EXTENSIONS": health})
+        assert settings.getdict("EXTENSIONS") == health
+
+
+@pytest.mark.parametrize(
+    ("setting", "path", "said"),
+    [
+        ("SCHEDULER", SCRAPYS, "takes no part in the shared crawl. Remove it"),
+        ("SCHEDULER", "scrapy_redis.scheduler.Scheduler", "takes no part in the shared crawl"),
+        ("SCHEDULER", OURS, ""),
+        ("DUPEFILTER_CLASS", "scrapy.dupefilters.RFPDupeFilter", "crawl what others have seen"),
+    ],
+)
+def test_component_of_another_package_is_told(setting, path, said, caplog):
+    final({setting: path})
+    assert said in caplog.text
+    assert bool(said) == (f"{setting} is {path}" in caplog.text)

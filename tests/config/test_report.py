@@ -1,10 +1,15 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 from scrapy.settings import Settings
 
+import crawlo_scrapy
+from crawlo_scrapy.config.modes import PRESETS
 from crawlo_scrapy.config.options import OPTIONS
 from crawlo_scrapy.config.places import CONFIG_FILE
 from crawlo_scrapy.config.report import describe, options_rst
+from tests.config.support import final
 
 
 def described(**values):
@@ -49,3 +54,27 @@ def test_page_holds_every_option():
     page = options_rst()
     for name in OPTIONS:
         assert f"``{name}``" in page
+
+
+def test_page_says_what_has_no_effect_yet():
+    page = options_rst()
+    for option in OPTIONS.values():
+        row = page.partition(f"* - ``{option.name}``\n")[2].partition("* - ")[0]
+        assert ("no effect in this version" in row) == (not option.has_reader), option.name
+
+
+def test_page_explains_what_a_shared_crawl_sets():
+    section = options_rst().partition("What a shared crawl sets besides")[2]
+    for name, _, why in PRESETS:
+        assert f"``{name}``" in section and why in section
+    assert final({})["CONCURRENT_ITEMS"] == 8
+    assert final({"CONCURRENT_ITEMS": 50})["CONCURRENT_ITEMS"] == 50
+
+
+def test_an_option_of_ours_is_read():
+    """Besides its row somebody names it, or the row says that nobody does."""
+    package = Path(crawlo_scrapy.__file__).parent
+    code = "".join(p.read_text() for p in package.rglob("*.py") if p.parent.name != "config")
+    for option in OPTIONS.values():
+        if option.kind == "ours" and option.has_reader and "Without effect" not in option.doc:
+            assert code.count(f'"{option.name}"') >= 2, option.name
