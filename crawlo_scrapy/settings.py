@@ -47,10 +47,57 @@ _TABLE = [
     Setting("REDIS_USER", "str", None, "ACL user to log in as."),
     Setting("REDIS_PASSWORD", "str", None, "Password of Redis."),
     Setting(
+        "REDIS_TLS",
+        "bool",
+        False,
+        "Whether Redis, its Sentinels or its cluster are spoken to by TLS. rediss:// in REDIS_URL, "
+        "or one of the files below, says so too.",
+    ),
+    Setting(
+        "REDIS_TLS_CA_FILE",
+        "str",
+        None,
+        "PEM file of the authorities that may have signed the server's certificate. Not set: "
+        "those of the system.",
+    ),
+    Setting("REDIS_TLS_CERT_FILE", "str", None, "PEM file of the certificate that a worker shows."),
+    Setting("REDIS_TLS_KEY_FILE", "str", None, "PEM file of its key, without a password."),
+    Setting(
+        "REDIS_TLS_CHECK_HOSTNAME",
+        "bool",
+        True,
+        "Whether the name that a worker connects to must stand in the server's certificate.",
+    ),
+    Setting(
+        "REDIS_TLS_VERIFY",
+        "bool",
+        True,
+        "False: any certificate will do, and whoever can get between may read and change all.",
+    ),
+    Setting(
+        "REDIS_SENTINEL_URLS",
+        "list",
+        [],
+        "Addresses of Redis Sentinels: host:port, or a URL with a login of its own. Redis is the "
+        "master that they name; REDIS_HOST, REDIS_PORT and REDIS_URL do not count then.",
+    ),
+    Setting("REDIS_SENTINEL_SERVICE", "str", "mymaster", "Name of the master among the Sentinels."),
+    Setting("REDIS_SENTINEL_USER", "str", None, "ACL user to log in to the Sentinels as."),
+    Setting("REDIS_SENTINEL_PASSWORD", "str", None, "Password of the Sentinels."),
+    Setting(
+        "REDIS_CLUSTER_NODES",
+        "list",
+        [],
+        "Some nodes of a Redis Cluster, host:port; the others are found. REDIS_HOST, REDIS_PORT "
+        "and REDIS_URL do not count then.",
+    ),
+    Setting(
         "REDIS_CONNECTION_POOL_SIZE",
         "int",
         20,
-        "The most connections that one worker opens.",
+        "The most connections that one worker opens: one each for the queue, the heartbeat, the "
+        "stats and alerts, and what is left for RedisStreamPipeline and RedisDedupPipeline, which "
+        "have one each at least.",
         minimum=1,
     ),
     Setting(
@@ -99,13 +146,15 @@ _TABLE = [
         "SCHEDULER_PERSIST",
         "bool",
         True,
-        "False: the last worker to leave a finished crawl purges it.",
+        "False: the last worker to leave a finished crawl purges it, but for items in Redis that "
+        "nobody has drained.",
     ),
     Setting(
         "SCHEDULER_FLUSH_ON_START",
         "bool",
         False,
-        "Purge the crawl before it starts. Refused while other workers live.",
+        "Purge the crawl before it starts, but for items in Redis that nobody has drained. Refused "
+        "while other workers live.",
     ),
     # -- Queue and exchange --------------------------------------------------------------
     Setting(
@@ -140,6 +189,30 @@ _TABLE = [
         minimum=1,
     ),
     Setting(
+        "CRAWLO_SLOT_DELAY",
+        "float",
+        0.0,
+        "Time between two requests to a slot (usually a host), whichever workers send them. It "
+        "holds besides DOWNLOAD_DELAY, which is each worker's own. 0: none.",
+        unit="seconds",
+        minimum=0.0,
+    ),
+    Setting(
+        "CRAWLO_SLOT_CONCURRENCY",
+        "int",
+        0,
+        "The most requests to a slot that all workers together have in progress. 0: no limit.",
+        unit="requests",
+        minimum=0,
+    ),
+    Setting(
+        "CRAWLO_SLOTS",
+        "dict",
+        {},
+        'Limits of single slots: {"example.com": {"delay": 2.0, "concurrency": 1}}. What is left '
+        "out follows the two settings above.",
+    ),
+    Setting(
         "CRAWLO_EXCHANGE_INTERVAL",
         "float",
         0.2,
@@ -172,6 +245,31 @@ _TABLE = [
         unit="URLs",
         minimum=0,
     ),
+    Setting(
+        "CRAWLO_RETRY_BACKOFF",
+        "float",
+        0.0,
+        "Pause before a failed download is tried again; it doubles with each failure, and half of "
+        "it is random. 0: no pause but the one that the site asks for by Retry-After.",
+        unit="seconds",
+        minimum=0,
+    ),
+    Setting(
+        "CRAWLO_RETRY_DELAY_MAX",
+        "float",
+        3600.0,
+        "The longest pause before a failed download is tried again, whatever the site asks for. "
+        "0: no pause.",
+        unit="seconds",
+        minimum=0,
+    ),
+    Setting(
+        "CRAWLO_DEAD_LETTER_FAILED",
+        "bool",
+        False,
+        "Whether a request whose downloads have failed RETRY_TIMES times and once more is kept as "
+        "a dead letter.",
+    ),
     # -- Serialisation -------------------------------------------------------------------
     Setting(
         "CRAWLO_SIGNING_KEY",
@@ -193,21 +291,6 @@ _TABLE = [
         "Whether an option without an equivalent, or a name close to a known one, stops the start.",
     ),
     Setting(
-        "REDIS_SENTINEL_URLS",
-        "list",
-        [],
-        "Addresses of Redis Sentinels, host:port. With them REDIS_HOST is not used.",
-    ),
-    Setting(
-        "REDIS_SENTINEL_SERVICE", "str", "mymaster", "Name of the primary among the Sentinels."
-    ),
-    Setting(
-        "REDIS_CLUSTER_NODES",
-        "list",
-        [],
-        "Nodes of a Redis Cluster to start from, host:port. With them REDIS_HOST is not used.",
-    ),
-    Setting(
         "QUEUE_PERSISTENCE",
         "bool",
         True,
@@ -227,6 +310,39 @@ _TABLE = [
         "How often the crawl's stats are logged.",
         unit="seconds",
         minimum=1,
+    ),
+    Setting(
+        "CRAWLO_STATS_INTERVAL",
+        "float",
+        5.0,
+        "How often a worker writes its stats to Redis. What a killed worker counted since its "
+        "last write is not in the crawl's stats.",
+        unit="seconds",
+        minimum=0.05,
+    ),
+    Setting(
+        "CRAWLO_STATS_HISTORY",
+        "int",
+        10,
+        "How many runs of a crawl keep their stats.",
+        unit="runs",
+        minimum=1,
+    ),
+    Setting(
+        "CRAWLO_HISTORY_INTERVAL",
+        "float",
+        60.0,
+        "Time between two samples of a crawl's pages, items, errors and queue.",
+        unit="seconds",
+        minimum=1,
+    ),
+    Setting(
+        "CRAWLO_HISTORY_LENGTH",
+        "float",
+        86_400.0,
+        "For how long samples are kept.",
+        unit="seconds",
+        minimum=60,
     ),
     Setting(
         "MAX_RUNNING_SPIDERS", "int", 3, "How many spiders `run all` has under way.", minimum=1
@@ -259,15 +375,22 @@ _TABLE = [
         minimum=0.0,
     ),
     Setting("LOG_INCLUDE_NODE_ID", "bool", False, "Whether each log line names its worker."),
+    Setting("LOG_JSON", "bool", False, "Whether each log line is a JSON object."),
     Setting(
         "LOG_MAX_BYTES",
         "int",
         None,
-        "Size at which LOG_FILE is rotated.",
+        "Size at which LOG_FILE is rotated. 0 or not set: never.",
         unit="bytes",
         minimum=0,
     ),
-    Setting("LOG_BACKUP_COUNT", "int", 5, "How many rotated log files are kept.", minimum=0),
+    Setting(
+        "LOG_BACKUP_COUNT",
+        "int",
+        5,
+        "How many rotated log files are kept. 0: LOG_FILE is not rotated.",
+        minimum=0,
+    ),
     Setting("HEALTH_CHECK_ENABLED", "bool", True, "Whether a worker reports on its health."),
     Setting(
         "HEALTH_CHECK_INTERVAL",
@@ -277,8 +400,77 @@ _TABLE = [
         unit="seconds",
         minimum=0.1,
     ),
-    Setting("PROMETHEUS_METRICS_PORT", "int", 9100, "Port that metrics are served on.", minimum=0),
-    Setting("PROMETHEUS_LABELS", "dict", {}, "Labels of every metric."),
+    Setting(
+        "CRAWLO_HEALTH_FILE",
+        "str",
+        None,
+        "File that its state is written to each time. May hold {spider}, {node}, {project}.",
+    ),
+    Setting(
+        "PROMETHEUS_METRICS_PORT",
+        "int",
+        9100,
+        "Port that metrics are served on, once it is set; if others have it, the next that is "
+        "free. 0: any.",
+        minimum=0,
+    ),
+    Setting(
+        "PROMETHEUS_METRICS_HOST",
+        "str",
+        "127.0.0.1",
+        "Address that metrics are served on. 0.0.0.0: all of this host's.",
+    ),
+    Setting("PROMETHEUS_LABELS", "dict", {}, "Labels that every metric has besides ours."),
+    Setting(
+        "PROMETHEUS_PUSHGATEWAY_URL",
+        "str",
+        None,
+        "Pushgateway that metrics are pushed to. A user and password in it are for basic "
+        "authentication.",
+    ),
+    Setting(
+        "PROMETHEUS_PUSH_INTERVAL",
+        "float",
+        15.0,
+        "How often they are.",
+        unit="seconds",
+        minimum=0.1,
+    ),
+    Setting(
+        "CRAWLO_ALERTS",
+        "any",
+        [],
+        "Rules about the crawl that somebody is told of: a list of names and dicts.",
+    ),
+    Setting("CRAWLO_ALERT_WEBHOOK_URLS", "list", [], "URLs that alerts are posted to, as JSON."),
+    Setting(
+        "CRAWLO_ALERT_SLACK_URLS",
+        "list",
+        [],
+        "Incoming webhooks of Slack, or of what understands the same.",
+    ),
+    Setting(
+        "CRAWLO_ALERT_MAIL_TO",
+        "list",
+        [],
+        "Addresses that alerts are mailed to, through the server of Scrapy's MAIL_* settings.",
+    ),
+    Setting(
+        "CRAWLO_ALERT_INTERVAL",
+        "float",
+        10.0,
+        "How often one of the workers looks whether a rule holds.",
+        unit="seconds",
+        minimum=0.1,
+    ),
+    Setting(
+        "CRAWLO_ALERT_QUIET",
+        "float",
+        300.0,
+        "How long an alert that was raised is not raised again, if a rule does not say otherwise.",
+        unit="seconds",
+        minimum=0,
+    ),
     # -- MongoDB -------------------------------------------------------------------------
     Setting("MONGO_URI", "str", "mongodb://127.0.0.1:27017", "Address of MongoDB."),
     Setting("MONGO_DB", "str", "crawlo_db", "Database that items go to."),
@@ -316,13 +508,6 @@ _TABLE = [
         "How long one answer may take.",
         unit="milliseconds",
         minimum=1,
-    ),
-    Setting(
-        "MONGO_EXECUTE_MAX_RETRIES",
-        "int",
-        3,
-        "Without effect: a write is tried until it succeeds, for giving up would lose items.",
-        minimum=0,
     ),
     Setting(
         "MONGO_EXECUTE_RETRY_DELAY",
@@ -363,13 +548,6 @@ _TABLE = [
     ),
     Setting("MYSQL_POOL_MIN", "int", 1, "Connections that are kept open.", minimum=0),
     Setting("MYSQL_POOL_MAX", "int", 10, "The most connections of one worker.", minimum=1),
-    Setting(
-        "MYSQL_EXECUTE_MAX_RETRIES",
-        "int",
-        4,
-        "Without effect: a write is tried until it succeeds, for giving up would lose items.",
-        minimum=0,
-    ),
     Setting(
         "MYSQL_EXECUTE_RETRY_DELAY",
         "float",

@@ -13,13 +13,27 @@ from crawlo_scrapy.serverprocess import ServerError
 from crawlo_scrapy.settings import SettingError
 from crawlo_scrapy.store.errors import StoreError
 
-#: Name -> module in this package, which holds a click command called `command`, and what it does.
+#: Name -> module in this package, which holds a click command called `command` unless another
+#: name follows; and what it does.
 COMMANDS = {
     "run": ("run", "Run a spider, or all, as workers of their crawls."),
     "list": ("spiders", "List the spiders of the project."),
     "check": ("check", "Check that spiders load, and their contracts."),
     "status": ("status", "Show how a crawl stands."),
+    "stats": ("stats", "Show what a crawl has counted, as a whole and by node."),
+    "nodes": ("nodes", "Show the nodes of a crawl."),
+    "top": ("top", "Watch a crawl."),
+    "dashboard": ("dashboard", "Serve a page that shows crawls live."),
     "dead-letters": ("dead_letters", "List, requeue or purge requests that were given up."),
+    "items": ("items", "Take a crawl's items further, look at them, export them."),
+    "pause": ("control:pause", "Have the workers of a crawl start nothing for a while."),
+    "resume": ("control:resume", "Let a crawl go on."),
+    "stop": ("control:stop", "Have all workers of a crawl leave."),
+    "drain": ("control:drain", "Have one node leave."),
+    "scale": ("control:scale", "Set how many requests workers have in progress."),
+    "delay": ("control:delay", "Set the delay of a host, for all workers together."),
+    "set": ("control:set_", "Change a setting of running workers."),
+    "audit": ("control:audit", "Show who steered a crawl."),
     "purge": ("purge", "Remove a crawl from Redis."),
     "demo": ("demo", "Watch a crawl survive the death of a worker."),
     "startproject": ("startproject", "Make a new project."),
@@ -28,11 +42,15 @@ COMMANDS = {
     "settings": ("settings", "Show each option: its value, where from, what it became."),
     "doctor": ("doctor", "Find out whether a crawl can start here."),
     "redis-conf": ("redis_conf", "Print a redis.conf that suits a crawl."),
+    "exporter": ("exporter", "Serve metrics of crawls to Prometheus."),
     "health": ("health", "Liveness probe for a worker in a container."),
     "completion": ("completion", "Print the completion script of your shell."),
     "version": ("version", "Show versions."),
     "help": ("help", "Show help on a command."),
 }
+
+#: What newer versions of click raise for a group without a command; older ones show its help.
+_NO_ARGUMENTS: Any = getattr(click.exceptions, "NoArgsIsHelpError", ())
 
 _EPILOG = """\b
 Examples:
@@ -52,8 +70,10 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        module = import_module(f"crawlo_scrapy.cli.{COMMANDS[cmd_name][0]}")
-        command: click.Command = module.command
+        module, _, name = COMMANDS[cmd_name][0].partition(":")
+        command: click.Command = getattr(
+            import_module(f"crawlo_scrapy.cli.{module}"), name or "command"
+        )
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -92,6 +112,9 @@ def run(arguments: list[str] | None = None) -> int:
     """Run the command line and return its exit status. What a user can mend is one line."""
     try:
         result = cli.main(arguments, prog_name="crawlo-scrapy", standalone_mode=False)
+    except _NO_ARGUMENTS as exc:
+        click.echo(exc.ctx.get_help())
+        return 0
     except click.UsageError as exc:
         path = exc.ctx.command_path if exc.ctx else "crawlo-scrapy"
         return _failed(f"{exc.format_message()} (See `{path} --help`.)", exc.exit_code)

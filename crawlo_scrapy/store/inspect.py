@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote
@@ -87,31 +89,41 @@ class CrawlState:
 
 async def inspect(client: Client, keys: Keys) -> CrawlState:
     """Return how the crawl stands now. Raises `StoreError`."""
-    call = Call(
-        "crawl_inspect",
-        [
-            keys.meta, keys.workers, keys.slots, keys.delayed, keys.dead,
-            keys.queue_prefix, keys.worker_prefix, keys.leases_prefix,
-        ],
-        [MOST_SLOTS, MOST_PRIORITIES, MOST_WORKERS],
-    )  # fmt: skip
-    [reply] = await run(client, call)
+    [reply] = await run(client, _call(keys, MOST_SLOTS))
     return _parse(keys.name, reply)
 
 
-async def find_crawls(client: Client, project: str | None = None) -> list[str]:
+async def inspect_all(client: Client, crawls: Sequence[Keys]) -> list[CrawlState]:
+    """Return how some crawls stand, in one round trip; what waits is counted in one slot only."""
+    replies = await run(client, *(_call(keys, 1) for keys in crawls)) if crawls else []
+    return [_parse(keys.name, reply) for keys, reply in zip(crawls, replies, strict=True)]
+
+
+def _call(keys: Keys, slots: int) -> Call:
+    return Call(
+        "crawl_inspect",
+        [
+            keys.meta, keys.workers, keys.slots, keys.timed, keys.delayed, keys.dead,
+            keys.queue_prefix, keys.worker_prefix, keys.leases_prefix,
+        ],
+        [slots, MOST_PRIORITIES, MOST_WORKERS],
+    )  # fmt: skip
+
+
+async def find_crawls(
+    client: Client, project: str | None = None, *, pause: float = 0.0
+) -> list[str]:
     """Return the names of all crawls in this Redis, or of one project's, in order.
 
-    Scans all keys in small steps, because nobody keeps a list of crawls.
+    Scans all keys in small steps, because nobody keeps a list of crawls; with *pause* it rests
+    for so many seconds between two of them.
     """
     pattern = ALL_CRAWLS if project is None else f"crawlo:{{{clean(project)}:*}}:meta"
     found: set[str] = set()
-    cursor = 0
-    while True:
-        cursor, page = await client.call("scan", cursor, match=pattern, count=SCAN_STEP)
+    async for page in client.scan(pattern, SCAN_STEP):
         found.update(crawl_name(key.decode()) for key in page)
-        if not int(cursor):
-            return sorted(found)
+        await asyncio.sleep(pause)
+    return sorted(found)
 
 
 def keys_of(name: str) -> Keys:

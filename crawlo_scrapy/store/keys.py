@@ -38,18 +38,34 @@ class Keys:
         self.worker_prefix = self.prefix + "worker:"
         self.leases_prefix = self.prefix + "leases:"
         self.slots = self.prefix + "slots"
+        self.timed = self.prefix + "slots:timed"
+        self.limits = self.prefix + "slots:limits"
+        self.pace = self.prefix + "slots:pace"
+        self.active = self.prefix + "slots:active"
+        self.holds = self.prefix + "slots:holds"
         self.delayed = self.prefix + "delayed"
         self.queue_prefix = self.prefix + "queue:"
         self.seen_prefix = self.prefix + "seen:"
         self.seeds = self.prefix + "seeds"
         self.dead = self.prefix + "dead"
         self.stats_prefix = self.prefix + "stats:"
+        self.stats_runs = self.stats_prefix + "runs"
+        self.stats_errors = self.stats_prefix + "errors"
         self.items = self.prefix + "items"
         self.items_writers = self.prefix + "items:writers"
         self.items_seen = self.prefix + "items:seen"
         self.items_seen_prefix = self.prefix + "items:seen:"
         self.items_dead = self.prefix + "items:dead"
         self.control = self.prefix + "control"
+        self.audit = self.prefix + "audit"
+        self.alerts = self.prefix + "alerts"
+
+    @property
+    def queues(self) -> list[str]:
+        """What the scripts that touch queues need of slots; see ``_limits.lua``."""
+        return [
+            self.slots, self.timed, self.limits, self.pace, self.active, self.queue_prefix,
+        ]  # fmt: skip
 
     def worker(self, worker_id: str) -> str:
         return self.worker_prefix + worker_id
@@ -57,8 +73,21 @@ class Keys:
     def leases(self, worker_id: str) -> str:
         return self.leases_prefix + worker_id
 
-    def stats(self, worker_id: str) -> str:
-        return self.stats_prefix + worker_id
+    def stats_nodes(self, run: int) -> str:
+        """The nodes that have written statistics of a run."""
+        return f"{self.stats_prefix}{run}:nodes"
+
+    def stats(self, run: int, node: str = "") -> str:
+        """Statistics of a node in a run; without *node* what all those keys begin with."""
+        return f"{self.stats_prefix}{run}:node:{node}"
+
+    def stats_series(self, run: int) -> str:
+        """Samples of a run over time."""
+        return f"{self.stats_prefix}{run}:series"
+
+    def stats_node_series(self, run: int, node: str = "") -> str:
+        """Samples of a node; without *node* what all those keys begin with."""
+        return f"{self.stats_prefix}{run}:series:{node}"
 
     def queue(self, slot: str, priority: str | None = None) -> str:
         """Priorities of a slot, or the list of one of them. *slot* is `clean` already."""

@@ -98,6 +98,10 @@ class SomeCrawl:
             for letter_id, reason, url in letters:
                 await dead.bury_request(member, letter_id, push(url), reason, "why")
 
+    async def call(self, method: str, *args: Any) -> Any:
+        async with self.client() as client:
+            return await client.call(method, *args)
+
     async def leave(self, member: Membership) -> None:
         async with self.client() as client:
             await Workers(client, self.keys).leave(member, "finished", keep_crawl=True)
@@ -110,6 +114,6 @@ def some_crawl(redis_url: str, project: str) -> Iterator[SomeCrawl]:
 
     async def remove() -> None:
         async with crawl.client() as client:
-            await Frontier(client, crawl.keys).purge()
+            await Frontier(client, crawl.keys).purge(items=True)
 
     do(remove())
