@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from crawlo_scrapy.serializer import RequestSerializer
     from crawlo_scrapy.steering import Steering
     from crawlo_scrapy.store.control import Control
-    from crawlo_scrapy.store.slots import Slots
+    from crawlo_scrapy.store.slots import Answer, Slots, Throttle
 
 logger = logging.getLogger(__name__)
 
@@ -78,7 +78,11 @@ class Exchange:
         self._control = control
         self.interval = interval
         self._holds: dict[str, float] = {}
+        #: How delays of slots are adapted, if they are, and what sites have answered since.
+        self.throttle: Throttle | None = None
+        self.answers: list[Answer] = []
         self._news = 0
+        self._throttled = False
         self._on_duplicate = on_duplicate
         self._on_rollback = on_rollback
         self._on_lost = on_lost
@@ -156,7 +160,7 @@ class Exchange:
     async def _turn(self) -> None:
         """One round: registry, exchange, seeding, finish test."""
         await self._refresh()
-        await self._hold_waiting()
+        await self._tell_of_slots()
         await self._exchange()
         await self._bury_waiting()
         await self._seeding.step(self.buffers, self._registration)
@@ -240,7 +244,11 @@ class Exchange:
             await self._frontier.release(self._registration.member, self.buffers.releases)
             self.buffers.releases.clear()
 
-    async def _hold_waiting(self) -> None:
+    async def _tell_of_slots(self) -> None:
+        if self.throttle is not None and (self.answers or not self._throttled):
+            answers, self.answers = self.answers, []
+            await self._slots.adapt(self.throttle, answers)
+            self._throttled = True
         for slot, until in list(self._holds.items()):
             await self._slots.hold(slot, until - time.monotonic())
             del self._holds[slot]

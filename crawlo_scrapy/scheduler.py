@@ -42,7 +42,7 @@ from crawlo_scrapy.store.control import Control
 from crawlo_scrapy.store.errors import CrawlLost, StoreError
 from crawlo_scrapy.store.frontier import Frontier, Membership, Push
 from crawlo_scrapy.store.seen import split
-from crawlo_scrapy.store.slots import Slots
+from crawlo_scrapy.store.slots import Answer, Slots, Throttle
 from crawlo_scrapy.values import CannotEncode
 
 if TYPE_CHECKING:
@@ -88,7 +88,8 @@ class RedisScheduler(BaseScheduler):
         self._failed = self._left = False
         self._exchange: Exchange | None = None
         self._client: Client | None = None
-        #: Called with the close reason, and waited for, while this worker is still in the crawl.
+        #: Called with the close reason, and waited for, while this worker is still in the crawl;
+        #: not when it cannot leave in good order.
         self.before_leaving: list[Callable[[str], Awaitable[None]]] = []
 
     @classmethod
@@ -99,6 +100,11 @@ class RedisScheduler(BaseScheduler):
     def membership(self) -> Membership | None:
         """This worker's place in the crawl; None if it has none."""
         return self._registration.member if self._exchange is not None else None
+
+    @property
+    def frontier(self) -> Frontier | None:
+        """The crawl's frontier; None if this worker has no part in a crawl."""
+        return self._frontier if self._exchange is not None else None
 
     # Opening.
 
@@ -135,7 +141,7 @@ class RedisScheduler(BaseScheduler):
         self._client = Client.connect(address, node)
         server = await self._client.check_server()
         order = ours.get(settings, "CRAWLO_QUEUE_ORDER")
-        frontier = Frontier(self._client, keys, order=order)
+        self._frontier = frontier = Frontier(self._client, keys, order=order)
         registration = Registration(
             self._client, address, keys, frontier, node,
             _worker_record(self._crawler, node), _terms(settings), self._stats,
@@ -290,6 +296,16 @@ class RedisScheduler(BaseScheduler):
         if self._exchange is not None:
             self._exchange.hold(slot_of(request), seconds)
 
+    def throttle(self, throttle: Throttle) -> None:
+        """Have the delays of slots adapted to what all workers see."""
+        if self._exchange is not None:
+            self._exchange.throttle = throttle
+
+    def answered(self, request: Request, latency: float, success: bool) -> None:
+        """Tell that the site of *request* took *latency* seconds, for `throttle`."""
+        if self._exchange is not None:
+            self._exchange.answers.append(Answer(slot_of(request), latency, success))
+
     def _bare_push(self, request: Request) -> Push:
         try:
             payload = self._serializer.encode(request)
@@ -404,8 +420,9 @@ class RedisScheduler(BaseScheduler):
             return
         self._left = True
         flushed = await exchange.close()
-        for call in self.before_leaving:
-            await call(reason)
+        if flushed:
+            for call in self.before_leaving:
+                await call(reason)
         self._registration.stop_heartbeat()
         if exchange.lost:
             return

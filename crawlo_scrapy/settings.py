@@ -213,6 +213,29 @@ _TABLE = [
         "out follows the two settings above.",
     ),
     Setting(
+        "CRAWLO_ROBOTS_DELAY",
+        "bool",
+        False,
+        "Whether Crawl-delay and Request-rate of robots.txt become the delay of a slot, for all "
+        "workers. With ROBOTSTXT_OBEY.",
+    ),
+    Setting(
+        "CRAWLO_ROBOTS_TTL",
+        "float",
+        86_400.0,
+        "For how long a robots.txt that one worker has fetched serves all.",
+        unit="seconds",
+        minimum=1.0,
+    ),
+    Setting(
+        "CRAWLO_AUTOTHROTTLE",
+        "bool",
+        False,
+        "Whether the delay of a slot follows its latency, as all workers see it. AUTOTHROTTLE_"
+        "START_DELAY, AUTOTHROTTLE_MAX_DELAY and AUTOTHROTTLE_TARGET_CONCURRENCY hold for the crawl "
+        "then; AUTOTHROTTLE_ENABLED is each worker's own.",
+    ),
+    Setting(
         "CRAWLO_EXCHANGE_INTERVAL",
         "float",
         0.2,

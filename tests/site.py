@@ -17,11 +17,13 @@ class Site:
 
     ``/ok`` is a page. ``/redirect/x`` leads to ``/ok/x``. ``/flaky`` is 503 once, then a page.
     ``/missing`` is 404. ``/broken`` closes the connection. ``/never`` says nothing.
-    ``/gate`` is a page once `open_gate` was called. `hits` counts what was asked for.
+    ``/gate`` is a page once `open_gate` was called. `hits` counts what was asked for. `robots` is
+    what stands in ``/robots.txt``; None closes the connection.
     """
 
     def __init__(self) -> None:
         self.hits: Counter[str] = Counter()
+        self.robots: bytes | None = b""
         self._gate = asyncio.Event()
         self._writers: set[asyncio.StreamWriter] = set()
 
@@ -59,7 +61,7 @@ class Site:
         kind = path.split("/")[1]
         if kind == "never":
             return
-        if kind == "broken":
+        if kind == "broken" or (kind == "robots.txt" and self.robots is None):
             raise ConnectionResetError
         if kind == "gate":
             await self._gate.wait()
@@ -70,7 +72,7 @@ class Site:
             status = "404 Not Found"
         elif kind == "flaky" and self.hits[path] == 1:
             status = "503 Service Unavailable"
-        body = b"<html>page</html>"
+        body = self.robots or b"" if kind == "robots.txt" else b"<html>page</html>"
         writer.write(
             f"HTTP/1.1 {status}\r\nContent-Type: text/html\r\n{extra}"
             f"Content-Length: {len(body)}\r\n\r\n".encode()

@@ -31,8 +31,11 @@ ADDED = [
     ("EXTENSIONS", "crawlo_scrapy.extensions.logstats.LogStatsExtension", 0),
     ("EXTENSIONS", "crawlo_scrapy.extensions.memory.MemoryUsageExtension", 0),
     ("EXTENSIONS", "crawlo_scrapy.extensions.health.HealthCheck", 0),
+    ("EXTENSIONS", "crawlo_scrapy.extensions.throttle.AutoThrottleExtension", 0),
     ("EXTENSIONS", METRICS, 0),
     ("EXTENSIONS", "crawlo_scrapy.extensions.alerts.AlertsExtension", 0),
+    # Between Scrapy's RobotsTxtMiddleware, whose requests it answers, and all others.
+    ("DOWNLOADER_MIDDLEWARES", "crawlo_scrapy.robots.SharedRobotsMiddleware", 101),
     ("DOWNLOADER_MIDDLEWARES", "crawlo_scrapy.downloadermiddlewares.RetryMiddleware", 550),
 ]
 #: Components of Scrapy that the add-on turns off where it turns on what replaces them.
@@ -139,14 +142,14 @@ PIPELINES = [
         instead="an item pipeline of your own",
         joins=False,
     ),
+    Component(
+        "RedisDedupPipeline",
+        f"{_P}redis_dedup.RedisDedupPipeline",
+        instead="an item pipeline that raises DropItem, for no crawl is shared here",
+    ),
     *(
-        Component(name, instead="the shared seen set, or an item pipeline that raises DropItem")
-        for name in (
-            "MemoryDedupPipeline",
-            "RedisDedupPipeline",
-            "BloomDedupPipeline",
-            "DatabaseDedupPipeline",
-        )
+        Component(name, instead=f"{_P}RedisDedupPipeline, or an item pipeline that raises DropItem")
+        for name in ("MemoryDedupPipeline", "BloomDedupPipeline", "DatabaseDedupPipeline")
     ),
 ]
 MIDDLEWARES = [

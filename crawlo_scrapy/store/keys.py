@@ -73,6 +73,10 @@ class Keys:
     def leases(self, worker_id: str) -> str:
         return self.leases_prefix + worker_id
 
+    def feed(self, name: str) -> str:
+        """The last batch of a program that feeds the crawl."""
+        return f"{self.prefix}feed:{clean(name)}"
+
     def stats_nodes(self, run: int) -> str:
         """The nodes that have written statistics of a run."""
         return f"{self.stats_prefix}{run}:nodes"
@@ -88,6 +92,14 @@ class Keys:
     def stats_node_series(self, run: int, node: str = "") -> str:
         """Samples of a node; without *node* what all those keys begin with."""
         return f"{self.stats_prefix}{run}:series:{node}"
+
+    def robots(self, site: str) -> str:
+        """The robots.txt of a site."""
+        return f"{self.prefix}robots:{clean(site)}"
+
+    def robots_claim(self, site: str) -> str:
+        """Who is fetching the robots.txt of a site."""
+        return f"{self.prefix}robots:claim:{clean(site)}"
 
     def queue(self, slot: str, priority: str | None = None) -> str:
         """Priorities of a slot, or the list of one of them. *slot* is `clean` already."""

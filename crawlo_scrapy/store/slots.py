@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from crawlo_scrapy.store.client import Client
 from crawlo_scrapy.store.keys import Keys, clean
@@ -20,6 +21,24 @@ class SlotLimit:
 
     delay: float | None = None
     concurrency: int | None = None
+
+
+@dataclass(frozen=True)
+class Throttle:
+    """How delays are adapted: the first one, bounds (in seconds), requests at the same time."""
+
+    first: float
+    least: float
+    most: float
+    target: float
+
+
+class Answer(NamedTuple):
+    """An answer of a site: its slot (`clean`), seconds that it took, whether it was a success."""
+
+    slot: str
+    latency: float
+    success: bool
 
 
 class Slots:
@@ -45,6 +64,23 @@ class Slots:
         call = Call("limits_configure", [self._keys.meta, self._keys.limits], [digest, *flat])
         return bool((await run(self._client, call))[0])
 
+    async def adapt(self, throttle: Throttle, answers: Sequence[Answer]) -> None:
+        """Adapt the delays of slots to what they answered, at all workers together."""
+        args: list[object] = [
+            throttle.first * 1000, throttle.least * 1000, throttle.most * 1000, throttle.target,
+        ]  # fmt: skip
+        for answer in answers:
+            args += (answer.slot, round(answer.latency * 1000, 3), int(answer.success))
+        await run(self._client, Call("slot_throttle", [self._keys.limits], args))
+
+    async def learn(self, slot: str, seconds: float) -> None:
+        """Keep the delay that the robots.txt of *slot* asks for; 0: none."""
+        field = f"robots:{slot}"
+        if seconds > 0:
+            await self._client.call("hset", self._keys.limits, field, round(seconds * 1000))
+        else:
+            await self._client.call("hdel", self._keys.limits, field)
+
     async def hold(self, slot: str, seconds: float) -> None:
         """Lease nothing of *slot* for so long, whoever asks. *slot* is `clean` already."""
         keys = [self._keys.meta, self._keys.holds, *self._keys.queues]
@@ -52,7 +88,7 @@ class Slots:
 
     async def holds(self) -> list[str]:
         """Return the slots that are on hold, by their `clean` names."""
-        seconds, micros = await self._client.call("time")
+        seconds, micros = await self._client.call("time", near=self._keys.meta)
         now = int(seconds) * 1000 + int(micros) // 1000
         found = await self._client.call("zrangebyscore", self._keys.holds, now, "+inf")
         return [name.decode() for name in found]

@@ -11,9 +11,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from crawlo_scrapy.store.client import Client
+from crawlo_scrapy.store.control import Control
 from crawlo_scrapy.store.frontier import Exchanged, Frontier, Membership
 from crawlo_scrapy.store.keys import Keys
-from crawlo_scrapy.store.slots import SlotLimit, Slots
+from crawlo_scrapy.store.slots import Answer, SlotLimit, Slots, Throttle
 from crawlo_scrapy.store.workers import Workers
 from tests.backends import address_of
 from tests.store.background import Background
@@ -164,6 +165,49 @@ async def test_hold(store: Store, slots: Slots, limited: bool, queued: bool) -> 
 async def now(store: Store) -> float:
     seconds, micros = await store.client.call("time")
     return int(seconds) * 1000 + int(micros) / 1000
+
+
+async def test_throttle_follows_latency(store: Store, slots: Slots) -> None:
+    throttle = Throttle(first=5, least=0.1, most=8, target=2)
+
+    async def delay(slot: str = "a") -> float:
+        found = await store.client.call("hget", store.keys.limits, f"throttle:{slot}")
+        return float(found) / 1000
+
+    await slots.adapt(throttle, [])
+    assert await delay("") == 5
+    member = await store.join()
+    await store.frontier.exchange(member, [push(n) for n in range(9)])
+    assert names(await lease(store, member, limit=9, room=9)) == ["0"], "the first delay holds"
+    # As in scrapy.extensions.throttle: half way to the latency / 2, at once when that is more.
+    for latency, success, expected in [
+        (2, True, 3), (2, True, 2), (1, False, 2), (7, False, 3.5), (40, True, 8), (0, True, 4),
+    ]:  # fmt: skip
+        await slots.adapt(throttle, [Answer("a", latency, success)])
+        assert await delay() == expected
+    await slots.adapt(throttle, [Answer("a", 0, True)] * 9 + [Answer("b", 2, True)])
+    assert (await delay(), await delay("b")) == (0.1, 3)
+
+
+async def test_delay_that_was_learned_or_set_by_hand(store: Store, slots: Slots) -> None:
+    control = Control(store.client, store.keys)
+    await slots.configure({"": SlotLimit(delay=1)})
+    member = await store.join()
+    await store.frontier.exchange(member, [push(n) for n in range(9)])
+
+    async def next_delay() -> int:
+        await advance(store, "a")
+        assert len(names(await lease(store, member, room=1))) == 1
+        return round((await due(store, "a") - await now(store)) / 1000)
+
+    assert await next_delay() == 1
+    await slots.learn("a", 30)
+    assert await next_delay() == 30
+    await control.delay("me", "a", 7)
+    assert await next_delay() == 7, "by hand is above all"
+    await control.delay("me", "a", None)
+    await slots.learn("a", 0)
+    assert await next_delay() == 1
 
 
 async def test_clock_that_goes_back_does_not_stop_slots_without_limits(store: Store) -> None:

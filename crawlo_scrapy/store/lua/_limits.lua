@@ -15,10 +15,10 @@ local BLOCKED = 2 ^ 42
 local function limit_of(slot)
   if not limits_used then return 0, 0 end
   local found = redis.call('HMGET', limits, 'set:' .. slot, 'delay:' .. slot, 'delay:',
-    'robots:' .. slot, 'throttle:' .. slot, 'count:' .. slot, 'count:')
+    'robots:' .. slot, 'throttle:' .. slot, 'throttle:', 'count:' .. slot, 'count:')
   for i, value in ipairs(found) do found[i] = tonumber(value) end
-  return found[1] or math.max(found[2] or found[3] or 0, found[4] or 0, found[5] or 0),
-    found[6] or found[7] or 0
+  return found[1] or math.max(found[2] or found[3] or 0, found[4] or 0, found[5] or found[6] or 0),
+    found[7] or found[8] or 0
 end
 
 -- A slot has *count* leases less.
