@@ -33,6 +33,7 @@ from crawlo_scrapy.engine import (
 from crawlo_scrapy.exchange import Exchange
 from crawlo_scrapy.inbox import slot_of
 from crawlo_scrapy.membership import Registration, Terms
+from crawlo_scrapy.payload import DELAY_KEY
 from crawlo_scrapy.seeding import Seeding
 from crawlo_scrapy.serializer import RequestSerializer
 from crawlo_scrapy.settings import SettingError
@@ -57,8 +58,6 @@ logger = logging.getLogger(__name__)
 LONGEST_START = 120.0
 #: How long after `spider_idle` the engine has begun to close, if it does, in seconds.
 VETO_PAUSE = 0.2
-#: Key of a request's meta: for how many seconds nobody may be given the request.
-DELAY_KEY = "crawlo_delay"
 
 
 class RedisScheduler(BaseScheduler):

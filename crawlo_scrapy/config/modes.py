@@ -29,16 +29,16 @@ from crawlo_scrapy.store.errors import StoreError, StoreUnavailable
 
 logger = logging.getLogger(__name__)
 
-#: What a shared crawl sets besides its components, and why. Any setting of yours wins.
+#: What a shared crawl sets besides its components, and why, as reStructuredText. Any setting of
+#: yours wins.
 PRESETS: list[tuple[str, Any, str]] = [
     (
         "CONCURRENT_ITEMS",
         8,
         "Scrapy starts as many tasks for every response, however few items it has: at its default "
-        "of 100 a worker does 0.7 of the pages (398 a second against 573; "
-        "python -m benchmarks.crawl --pages 2000 --repeat 8 --round-trips 0 --variants memory "
-        "crawlo_scrapy, with --concurrent-items 100 and with 8, the best of each on a busy machine "
-        "of two cores)",
+        "of 100 a worker does 0.7 of the pages: 398 a second against 573, the best of eight crawls "
+        "each on a busy machine of two cores (``python -m benchmarks.crawl --pages 2000 --repeat 8 "
+        "--round-trips 0 --variants memory crawlo_scrapy --concurrent-items 100``, and 8)",
     ),
     (
         "TWISTED_REACTOR",
@@ -54,7 +54,7 @@ PRESETS: list[tuple[str, Any, str]] = [
     (
         "FEED_URI_PARAMS",
         "crawlo_scrapy.pipelines.feeds.uri_params",
-        "%(node)s in the name of a feed is the name of the worker",
+        "``%(node)s`` in the name of a feed is the name of the worker",
     ),
 ]
 #: Longest wait for Redis in mode auto, in seconds.

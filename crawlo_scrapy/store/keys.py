@@ -30,8 +30,9 @@ class Keys:
     """
 
     def __init__(self, project: str, spider: str, crawl_id: str | None = None) -> None:
-        names = [project, spider] + ([crawl_id] if crawl_id else [])
-        self.name = ":".join(clean(name) for name in names)
+        #: What the crawl is named by: project, spider and, if it has one, its own id.
+        self.names = [project, spider] + ([crawl_id] if crawl_id else [])
+        self.name = ":".join(clean(name) for name in self.names)
         self.prefix = f"crawlo:{{{self.name}}}:"
         self.meta = self.prefix + "meta"
         self.workers = self.prefix + "workers"
@@ -80,6 +81,10 @@ class Keys:
     def stats_nodes(self, run: int) -> str:
         """The nodes that have written statistics of a run."""
         return f"{self.stats_prefix}{run}:nodes"
+
+    def stats_folded(self, run: int) -> str:
+        """The nodes that were given up and whose statistics stand under another's name."""
+        return f"{self.stats_prefix}{run}:folded"
 
     def stats(self, run: int, node: str = "") -> str:
         """Statistics of a node in a run; without *node* what all those keys begin with."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -16,9 +14,11 @@ SPIDER = Path(__file__).with_name("polite_spider.py")
 PATIENCE = 120.0
 #: Requests to the hosts with a delay of 0.5, 0.1 and no seconds.
 COUNTS = (30, 150, 3000)
-#: What may be missing from a delay, in seconds: a request that is started up to 30 ms late, and
-#: the way to the site, on a machine that has fewer cores than there are workers.
-TOLERANCE = 0.06
+#: So many requests in a row are looked at together: a machine with fewer cores than processes
+#: has the site notice some of them late, which makes single distances long and short.
+ROW = 10
+#: What may be missing from the time of a row, in seconds.
+TOLERANCE = 0.3
 
 pytestmark = [pytest.mark.slow, pytest.mark.chaos]
 
@@ -27,10 +27,6 @@ pytestmark = [pytest.mark.slow, pytest.mark.chaos]
 def site():
     with ChaosSite(max(COUNTS), 0.005) as site:
         yield site
-
-
-def gaps(site: ChaosSite, host: int) -> list[float]:
-    return [later - earlier for earlier, later in pairwise(site.arrivals[f"127.0.0.{host}"])]
 
 
 def run_fleet(fleet: Fleet, site: ChaosSite, *, disturb: bool) -> None:
@@ -56,9 +52,9 @@ def test_delays_hold_over_all_workers(
     with Fleet(tmp_path, redis_url, *arguments, spider=SPIDER) as fleet:
         run_fleet(fleet, site, disturb=disturb)
     for host, delay in ((1, 0.5), (2, 0.1)):
-        found = gaps(site, host)
-        assert len(found) >= COUNTS[host - 1] - 1
-        close = [gap for gap in found if gap < delay - TOLERANCE]
-        print(host, "min", min(found), "utilisation", len(found) * delay / sum(found), len(close))
-    first, last = site.arrivals["127.0.0.3"][0], site.arrivals["127.0.0.3"][-1]
-    print("fast", last - first, COUNTS[2] / (last - first))
+        times = site.arrivals[f"127.0.0.{host}"]
+        assert len(times) >= COUNTS[host - 1]
+        rows = zip(times, times[ROW:], strict=False)
+        assert min(last - first for first, last in rows) >= ROW * delay - TOLERANCE
+        assert times[-1] - times[0] >= (len(times) - 1) * delay - TOLERANCE
+    assert len(site.arrivals["127.0.0.3"]) >= COUNTS[2]

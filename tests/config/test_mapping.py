@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from scrapy.settings import BaseSettings, default_settings
+from scrapy.utils.misc import load_object
 
 from crawlo_scrapy.config.convert import scrapy_has
 from crawlo_scrapy.config.memory import total_memory_mb
@@ -239,8 +240,32 @@ class TestComponents:
         assert "crawlo.pipelines.Nothing in PIPELINES is not known here" in caplog.text
 
     def test_dedup_pipeline_is_told(self, caplog):
-        final({"PIPELINES": ["crawlo.pipelines.redis_dedup_pipeline.RedisDedupPipeline"]})
+        final({"PIPELINES": ["crawlo.pipelines.memory_dedup_pipeline.MemoryDedupPipeline"]})
         assert "raises DropItem" in caplog.text
+
+    def test_dedup_pipeline_of_a_crawl_that_is_not_shared_is_told(self, caplog):
+        path = "crawlo.pipelines.redis_dedup_pipeline.RedisDedupPipeline"
+        settings = final({"PIPELINES": [path], "RUN_MODE": "standalone"})
+        assert not settings["ITEM_PIPELINES"]
+        assert "no crawl is shared here" in caplog.text
+
+    @pytest.mark.parametrize(
+        ("name", "ours"),
+        [
+            ("MySQLPipeline", "mysql.MySQLPipeline"),
+            ("AsyncmyMySQLPipeline", "mysql.MySQLPipeline"),
+            ("MongoPipeline", "mongodb.MongoPipeline"),
+            ("RedisDedupPipeline", "redis_dedup.RedisDedupPipeline"),
+            ("ConsolePipeline", "console.ConsolePipeline"),
+            ("JsonPipeline", "jsonlines.JsonPipeline"),
+            ("CsvPipeline", "jsonlines.CsvPipeline"),
+        ],
+    )
+    def test_pipelines_become_ours(self, name, ours):
+        for path in (f"crawlo.pipelines.{name}", f"crawlo.pipelines.some_module.{name}"):
+            settings = final({"PIPELINES": [path], "RUN_MODE": "distributed"})
+            assert dict(settings["ITEM_PIPELINES"]) == {f"crawlo_scrapy.pipelines.{ours}": 300}
+        load_object(f"crawlo_scrapy.pipelines.{ours}")
 
     def test_downloader_of_crawlo_gives_way_to_scrapys(self, caplog):
         settings = final({"DOWNLOADER": "crawlo.downloader.HybridDownloader"})

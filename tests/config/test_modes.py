@@ -171,7 +171,8 @@ class TestReplaced:
     )
     def test_place(self, given, expected):
         settings = final({"DOWNLOADER_MIDDLEWARES": given})
-        assert settings.getdict("DOWNLOADER_MIDDLEWARES") == expected
+        found = settings.getdict("DOWNLOADER_MIDDLEWARES")
+        assert found == {**expected, "crawlo_scrapy.robots.SharedRobotsMiddleware": 101}
 
     def test_alone_scrapys_stays(self):
         settings = final({"RUN_MODE": "standalone"})
@@ -200,3 +201,16 @@ def test_component_of_another_package_is_told(setting, path, said, caplog):
     final({setting: path})
     assert said in caplog.text
     assert bool(said) == (f"{setting} is {path}" in caplog.text)
+
+
+def test_a_shared_crawl_shows_itself():
+    shared, alone = final(), final({"RUN_MODE": "standalone"})
+    ours = "crawlo_scrapy.extensions.logstats.LogStatsExtension"
+    scrapys = "scrapy.extensions.logstats.LogStats"
+    assert shared["STATS_CLASS"] == "crawlo_scrapy.statscollector.RedisStatsCollector"
+    assert (shared["EXTENSIONS"][ours], shared["EXTENSIONS"][scrapys]) == (0, None)
+    assert "crawlo_scrapy.extensions.stats.StatsExtension" in shared["EXTENSIONS"]
+    assert alone["STATS_CLASS"] == default_settings.STATS_CLASS
+    assert not {ours, scrapys} & {*alone["EXTENSIONS"]}
+    mine = final({"EXTENSIONS": {ours: None}})
+    assert scrapys not in mine["EXTENSIONS"]

@@ -1,9 +1,9 @@
 -- Remove the statistics of a run.
 --   KEYS: workers (ZSET), runs (ZSET), nodes of the run (ZSET), series of the run (STREAM),
---         prefix of the nodes' stats, prefix of the nodes' series
+--         folded nodes (SET), prefix of the nodes' stats, prefix of the nodes' series
 --   ARGV: run, '' or the silence in ms after which a node counts as dead
 -- Returns how many nodes there were; with a silence, -1 and removes nothing while a node lives.
-local workers, runs, nodes, series, stats_prefix, series_prefix = unpack(KEYS)
+local workers, runs, nodes, series, folded, stats_prefix, series_prefix = unpack(KEYS)
 local run = ARGV[1]
 
 --#include _clock
@@ -19,5 +19,5 @@ local members = redis.call('ZRANGE', nodes, 0, -1)
 for _, node in ipairs(members) do
   redis.call('UNLINK', stats_prefix .. node, series_prefix .. node)
 end
-redis.call('UNLINK', nodes, series)
+redis.call('UNLINK', nodes, series, folded)
 return #members
