@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import crawlo_scrapy
 from crawlo_scrapy.config.report import options_rst
+from crawlo_scrapy.metrics.table import metrics_rst
 from crawlo_scrapy.settings import SETTINGS, Setting
 
 if TYPE_CHECKING:
@@ -82,6 +83,7 @@ for _name, _text in {
     "settings.rst": settings_rst(_unread),
     "unread.rst": "\n".join(f"* ``{name}``: {SETTINGS[name].doc}" for name in _unread) or "None.",
     "options.rst": options_rst(),
+    "metrics.rst": metrics_rst(),
 }.items():
     (_generated / _name).write_text(_text + "\n", "utf-8")
 

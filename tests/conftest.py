@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Iterator
+from typing import Any
 from uuid import uuid4
 
 import pytest
 
 from crawlo_scrapy.localserver import LocalRedis
+from tests import backends
 from tests.aio import run_async
 from tests.servers import default_redis
 from tests.site import Site
@@ -31,16 +34,57 @@ def redis_server() -> Iterator[LocalRedis]:
         yield server
 
 
-@pytest.fixture
-def redis_url(redis_server: LocalRedis) -> str:
-    """The address of `redis_server`. Others use it too: keep to the keys of `project`."""
-    return redis_server.url
+@pytest.fixture(scope="session")
+def redis_url(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The address of `redis_server`. Others use it too: keep to the keys of `project`.
+
+    Stands for another Redis if CRAWLO_TEST_BACKEND says so: see tests/backends.py.
+    """
+    if (name := backends.chosen()) is None:
+        yield request.getfixturevalue("redis_server").url
+        return
+    with backends.started(name) as backend:
+        yield backend
 
 
 @pytest.fixture
 def project() -> str:
     """A project name that no other test has, and thereby a key prefix of one's own."""
     return f"test-{uuid4().hex[:12]}"
+
+
+@pytest.fixture(scope="session")
+def mariadb() -> Iterator[Any]:
+    """A MariaDB for the whole run, or what CRAWLO_TEST_MYSQL_URL names. Do not stop it."""
+    from tests.databases import GivenMySQL, MariaDB
+
+    if url := os.environ.get("CRAWLO_TEST_MYSQL_URL"):
+        yield GivenMySQL(url)
+        return
+    with MariaDB() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def mongodb() -> Iterator[Any]:
+    """A MongoDB-compatible server for the whole run. Do not stop it."""
+    from tests.databases import MongoServer
+
+    with MongoServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def mongodb_uri(request: pytest.FixtureRequest) -> str:
+    """The address of `mongodb`, or CRAWLO_TEST_MONGODB_URI."""
+    given = os.environ.get("CRAWLO_TEST_MONGODB_URI")
+    return given or str(request.getfixturevalue("mongodb").uri)
+
+
+@pytest.fixture
+def target() -> str:
+    """A name for a table or a collection that no other test has."""
+    return f"items_{uuid4().hex[:12]}"
 
 
 @pytest.fixture

@@ -28,7 +28,7 @@ def test_wheel_is_complete(tmp_path: Path) -> None:
     package = ROOT / "crawlo_scrapy"
     wanted = {
         str(path.relative_to(ROOT))
-        for pattern in ("**/*.py", "**/*.lua", "py.typed", "cli/templates/**/*")
+        for pattern in ("**/*.py", "**/*.lua", "py.typed", "cli/templates/**/*", "dashboard/**/*")
         for path in package.glob(pattern)
         if path.is_file() and "__pycache__" not in path.parts
     }

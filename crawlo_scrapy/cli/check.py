@@ -18,8 +18,14 @@ from crawlo_scrapy.cli.project import (
     spider_loader,
 )
 
+_EPILOG = """\b
+Examples:
+  crawlo-scrapy check
+  crawlo-scrapy check myspider --config worker_settings.py --json
+"""
 
-@click.command("check")
+
+@click.command("check", epilog=_EPILOG)
 @click.argument("spiders", nargs=-1, metavar="[SPIDER]...")
 @click.option("-v", "--verbose", is_flag=True, help="Say more about each contract.")
 @config_option

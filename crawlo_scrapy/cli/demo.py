@@ -42,7 +42,14 @@ class Kill:
     taken_up_after: float | None = None
 
 
-@click.command("demo")
+_EPILOG = """\b
+Examples:
+  crawlo-scrapy demo
+  crawlo-scrapy demo --redis-url redis://10.0.0.5 --items shop-items
+"""
+
+
+@click.command("demo", epilog=_EPILOG)
 @click.option("--redis-url", metavar="URL", help="Use this Redis; default: one of its own.")
 @click.option("--items", metavar="FOLDER", help="Where the items go; default: a new folder here.")
 def command(redis_url: str | None, items: str | None) -> None:

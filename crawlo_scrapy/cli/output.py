@@ -18,7 +18,7 @@ PIPE_WIDTH = 400
 def console() -> Console:
     """Return a console for the standard output of now. Nothing in a text counts as markup."""
     width = None if sys.stdout.isatty() else PIPE_WIDTH
-    return Console(markup=False, highlight=False, soft_wrap=True, width=width)
+    return Console(markup=False, emoji=False, highlight=False, soft_wrap=True, width=width)
 
 
 def print_json(value: Any) -> None:
@@ -42,6 +42,11 @@ def moment(milliseconds: int) -> str:
     if not milliseconds:
         return "-"
     return datetime.fromtimestamp(milliseconds / 1000, timezone.utc).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def size(count: int) -> str:
+    """Say how many bytes, in megabytes."""
+    return f"{count / 2**20:,.0f} MB" if count else "-"
 
 
 def plural(count: int, noun: str) -> str:

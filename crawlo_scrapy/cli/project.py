@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import traceback
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -14,7 +15,9 @@ import click
 from crawlo_scrapy import connection
 from crawlo_scrapy import settings as ours
 from crawlo_scrapy.cli.app import did_you_mean
+from crawlo_scrapy.settings import SettingError
 from crawlo_scrapy.store.client import Address, Client
+from crawlo_scrapy.store.errors import StoreError
 from crawlo_scrapy.store.inspect import keys_of
 from crawlo_scrapy.store.keys import Keys
 
@@ -39,12 +42,15 @@ class Where:
     config: str | None = None
     redis_url: str | None = None
     crawl_id: str | None = None
+    #: What a command's own ``-s`` said.
+    assigned: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def overrides(self) -> dict[str, str]:
         """The settings that they are."""
         given = {"REDIS_URL": self.redis_url, "CRAWLO_CRAWL_ID": self.crawl_id}
-        return {name: value for name, value in given.items() if value is not None}
+        named = {name: value for name, value in given.items() if value is not None}
+        return {**named, **self.assigned}
 
 
 def redis_options(function: F) -> F:
@@ -66,7 +72,10 @@ def redis_options(function: F) -> F:
 
 
 config_option = click.option(
-    "--config", metavar="FILE", help="Python file with a CrawloConfig or plain settings."
+    "--config",
+    type=click.Path(),
+    metavar="FILE",
+    help="Python file with a CrawloConfig or plain settings.",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
@@ -93,8 +102,27 @@ def project_settings(
     path = None if config is None else find_config(config)
     try:
         return read(path, overrides)
-    except ModuleNotFoundError as exc:
-        raise click.ClickException(f"the project's settings cannot be imported: {exc}") from exc
+    except (SettingError, StoreError):
+        raise
+    except Exception as exc:
+        raise click.ClickException(
+            f"the project's settings cannot be imported: {_with_place(exc)}."
+        ) from exc
+
+
+def _with_place(exc: Exception) -> str:
+    """Say what went wrong in the project's code, and where: the innermost line of its files."""
+    from scrapy.utils.conf import closest_scrapy_cfg
+
+    if isinstance(exc, SyntaxError):
+        return f"{exc.filename}, line {exc.lineno}: {type(exc).__name__}: {exc.msg}"
+    root = str(Path(closest_scrapy_cfg()).parent)
+    lines = [
+        f"{frame.filename}, line {frame.lineno}: "
+        for frame in traceback.extract_tb(exc.__traceback__)
+        if frame.filename.startswith(root)
+    ]
+    return f"{lines[-1] if lines else ''}{type(exc).__name__}: {exc}"
 
 
 def find_config(name: str) -> Path:
@@ -115,7 +143,21 @@ def spider_loader(settings: Settings) -> Any:
 
     # Scrapy 2.13 has no get_spider_loader.
     loader: Any = load_object(settings["SPIDER_LOADER_CLASS"])
-    return loader.from_settings(settings.frozencopy())
+    try:
+        return loader.from_settings(settings.frozencopy())
+    except Exception as exc:
+        raise click.ClickException(
+            f"the project's spiders cannot be imported: {_with_place(exc)}."
+        ) from exc
+
+
+def complete_spider(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """Return the spiders that a shell may complete *incomplete* to."""
+    try:
+        names = spider_loader(project_settings()).list() if in_project() else []
+    except Exception:  # whatever is wrong with the project, a completion is no place to say it
+        return []
+    return [name for name in sorted(names) if name.startswith(incomplete)]
 
 
 def require_spider(settings: Settings, name: str) -> Any:
@@ -143,6 +185,23 @@ def final_settings(settings: Settings, spidercls: Any = None) -> Settings:
     return final  # type: ignore[no-any-return]
 
 
+def checked_settings(settings: Settings, spider: str) -> Settings:
+    """Return what `final_settings` does for a spider. Raises `SettingError` for all that stops it.
+
+    With CRAWLO_STRICT these are also names that have no effect, or look mistyped.
+    """
+    from crawlo_scrapy.alerts.channels import channels_of
+    from crawlo_scrapy.alerts.rules import rules_of
+    from crawlo_scrapy.config.names import check_names
+
+    final = final_settings(settings, require_spider(settings, spider))
+    rules_of(final)
+    channels_of(final)
+    if ours.get(final, "CRAWLO_STRICT"):
+        check_names(final).refuse()
+    return final
+
+
 @dataclass(frozen=True)
 class Crawl:
     """A crawl to look at: where it is, and after what silence its workers are dead."""
@@ -150,6 +209,7 @@ class Crawl:
     address: Address
     keys: Keys
     timeout: float
+    settings: Settings
 
     @asynccontextmanager
     async def client(self) -> AsyncIterator[Client]:
@@ -161,9 +221,18 @@ class Crawl:
             await client.close()
 
 
-def crawl_of(spider: str, where: Where) -> Crawl:
-    """Return the crawl of a spider of this project, or the one called PROJECT:SPIDER[:ID]."""
+def crawl_of(spider: str | None, where: Where) -> Crawl:
+    """Return the crawl of a spider of this project, or the one called PROJECT:SPIDER[:ID].
+
+    Without *spider*, that of the project's only spider.
+    """
     settings = project_settings(where.config, where.overrides)
+    if spider is None:
+        require_project()
+        spider, *others = spider_loader(settings).list() or [""]
+        if others or not spider:
+            names = ", ".join(sorted([spider, *others]))
+            raise click.UsageError(f"say which SPIDER; this project has: {names or 'none'}.")
     if ":" in spider:
         try:
             keys = keys_of(spider)
@@ -175,7 +244,7 @@ def crawl_of(spider: str, where: Where) -> Crawl:
         final = final_settings(settings, require_spider(settings, spider))
         keys = connection.keys(final, spider)
     timeout = ours.get(final, "CRAWLO_WORKER_TIMEOUT")
-    return Crawl(connection.address(final), keys, timeout)
+    return Crawl(connection.address(final), keys, timeout, final)
 
 
 def complete(coroutine: Coroutine[Any, Any, T]) -> T:

@@ -7,22 +7,27 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from crawlo_scrapy import settings as ours
-from crawlo_scrapy.cli.project import final_settings, require_spider, spider_loader
+from crawlo_scrapy.cli.project import checked_settings, spider_loader
 from crawlo_scrapy.cli.report import as_dict
 
 if TYPE_CHECKING:
     from scrapy.settings import Settings
 
 
-def run_all(settings: Settings, arguments: dict[str, str], as_json: bool) -> int:
-    """Run every spider; return 1 if one of them could not take part, else 0."""
+def run_all(
+    settings: Settings, arguments: dict[str, str], as_json: bool, stopped_status: int
+) -> int:
+    """Run every spider; return 1 if one of them could not take part, else 0.
+
+    *stopped_status* if they were told to stop before the end.
+    """
     from scrapy.crawler import CrawlerProcess
 
     names = sorted(spider_loader(settings).list())
     if not names:
         raise click.ClickException("this project has no spiders.")
     for name in names:
-        final_settings(settings, require_spider(settings, name))
+        checked_settings(settings, name)
     process = CrawlerProcess(settings)
     most = ours.get(settings, "MAX_RUNNING_SPIDERS")
     waiting = [process.create_crawler(name) for name in names]
@@ -50,4 +55,6 @@ def run_all(settings: Settings, arguments: dict[str, str], as_json: bool) -> int
         from crawlo_scrapy.cli.output import print_json
 
         print_json([as_dict(crawler) for crawler in crawlers if crawler.stats])
+    if stopping and not process.bootstrap_failed:
+        return stopped_status
     return int(process.bootstrap_failed)

@@ -14,8 +14,15 @@ from crawlo_scrapy.cli.project import (
     require_spider,
 )
 
+_EPILOG = """\b
+Examples:
+  crawlo-scrapy settings
+  crawlo-scrapy settings myspider --config worker_settings.py
+  crawlo-scrapy settings --all --json
+"""
 
-@click.command("settings")
+
+@click.command("settings", epilog=_EPILOG)
 @click.argument("spider", required=False)
 @config_option
 @click.option("--all", "everything", is_flag=True, help="Options that are not set, too.")

@@ -15,8 +15,14 @@ from crawlo_scrapy.cli.project import (
     spider_loader,
 )
 
+_EPILOG = """\b
+Examples:
+  crawlo-scrapy list
+  crawlo-scrapy list --json
+"""
 
-@click.command("list")
+
+@click.command("list", epilog=_EPILOG)
 @config_option
 @json_option
 def command(config: str | None, as_json: bool) -> None:

@@ -28,7 +28,9 @@ _SUFFIX = ".tmpl"
 @click.command(
     "startproject",
     epilog="\b\nTemplates:\n"
-    + "\n".join(f"  {name:17} {text}" for name, (text, _) in TEMPLATES.items()),
+    + "\n".join(f"  {name:17} {text}" for name, (text, _) in TEMPLATES.items())
+    + "\n\n\b\nExamples:\n  crawlo-scrapy startproject shop\n"
+    "  crawlo-scrapy startproject shop gentle\n",
 )
 @click.argument("name")
 @click.argument("template", type=click.Choice(list(TEMPLATES)), default="default")

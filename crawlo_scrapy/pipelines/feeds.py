@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from crawlo_scrapy.pipelines.names import default_node
-from crawlo_scrapy.settings import get
+from crawlo_scrapy.connection import node_id
 
 if TYPE_CHECKING:
     from scrapy import Spider
@@ -16,4 +15,4 @@ def uri_params(params: dict[str, Any], spider: Spider) -> dict[str, Any]:
 
     For Scrapy's setting: ``FEED_URI_PARAMS = "crawlo_scrapy.pipelines.feeds.uri_params"``.
     """
-    return {**params, "node": get(spider.settings, "CRAWLO_NODE_ID") or default_node()}
+    return {**params, "node": node_id(spider.settings)}

@@ -20,6 +20,11 @@ def blocks(language: str) -> list[str]:
     ]
 
 
+def languages() -> set[str]:
+    """The languages that blocks are in."""
+    return set(re.findall(r"^ *```(\w+)$", DOCUMENT.read_text(), re.MULTILINE))
+
+
 def option_rows() -> list[tuple[str, str, object]]:
     """Name, type and default of the rows under "Configuration Options"."""
     rows = re.findall(r"^\| ([A-Z_]+) \| (\w+) \| (\S+) \|", DOCUMENT.read_text(), re.MULTILINE)

@@ -1,4 +1,4 @@
-"""Scrapy's `crawl`, and what came of it as JSON on standard output."""
+"""Scrapy's `crawl`, and what came of it: as JSON on standard output, and as exit status."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ from crawlo_scrapy.cli.report import as_dict
 
 
 class Command(crawl.Command):
+    as_json = False
+    stopped_status = 0
+
     def run(self, args: list[str], opts: Any) -> None:
         process: Any = self.crawler_process
         made: list[Any] = []
@@ -26,4 +29,8 @@ class Command(crawl.Command):
         super().run(args, opts)
         for crawler in made:
             if crawler.stats:
-                print_json(as_dict(crawler))
+                report = as_dict(crawler)
+                if self.as_json:
+                    print_json(report)
+                if report["finish_reason"] == "shutdown" and not self.exitcode:
+                    self.exitcode = self.stopped_status
