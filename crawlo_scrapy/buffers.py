@@ -124,7 +124,7 @@ class Buffers:
         return self._closed or self._engine.closing
 
     def pause(self, paused: bool) -> bool:
-        """Hand out nothing while *paused*, and give back what is here; False if that is no change."""
+        """Hand out nothing while *paused*, and give back what is here; False if it was so."""
         if paused == self._paused:
             return False
         self._paused = paused
@@ -185,6 +185,10 @@ class Buffers:
     def give_back(self) -> None:
         """Give back what was not started: others need not wait until this worker is through."""
         self.releases += sorted(h.lease.id for h in self._drop_unstarted() if h.lease)
+
+    def share(self) -> None:
+        """Give back half of what was not started: others have nothing to do."""
+        self.releases += sorted(h.lease.id for h in self.inbox.rear_half() if h.lease)
 
     def give_back_slots(self, slots: set[str]) -> None:
         """Give back what was not started of *slots*, by their `clean` names."""

@@ -14,7 +14,8 @@ from scrapy.downloadermiddlewares import retry
 from scrapy.utils.response import response_status_message
 
 from crawlo_scrapy import settings as ours
-from crawlo_scrapy.scheduler import DELAY_KEY, shared_scheduler
+from crawlo_scrapy.payload import DELAY_KEY
+from crawlo_scrapy.scheduler import shared_scheduler
 
 if TYPE_CHECKING:
     from scrapy.crawler import Crawler

@@ -106,9 +106,9 @@ class Exchange:
         """Whether nothing is left to do, unless this worker itself comes up with more."""
         return self.finished or (self._quiet and self._keeps_open)
 
-    def keep_open(self) -> None:
+    def keep_open(self, keeps: bool = True) -> None:
         """Say that this worker may come up with more: until it leaves, others stay too."""
-        self._keeps_open = True
+        self._keeps_open = keeps
         self.buffers.wake.set()
 
     def hold(self, slot: str, seconds: float) -> None:
@@ -211,7 +211,9 @@ class Exchange:
         self._quiet = self._quiet and not (pushes or result.queued or result.leased)
         # A counter that has drifted must not keep a finished crawl's workers waiting.
         buffers.queued = 0 if self.finished else max(0, result.queued)
-        self._seeding.observe(result.seeding, result.seeder)
+        self._seeding.observe(result.seeding, result.seeder, member.worker_id)
+        if result.hungry and not result.queued:
+            buffers.share()
         if result.news != self._news:
             await self._hear(result.state)
             self._news = result.news

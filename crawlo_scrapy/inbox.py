@@ -189,6 +189,12 @@ class Inbox:
         full = (slot for slot in self._slots if self._engine.is_full(slot))
         return [clean(slot) for slot in (*full, *self._cooling)]
 
+    def rear_half(self) -> list[Handout]:
+        """Take out the half of what has no time of its own that would be handed out last."""
+        entries = sorted(entry for heap in self._slots.values() for entry in heap)
+        rear = {id(entry[-1]) for entry in entries[(len(entries) + 1) // 2 :] if entry[-1].lease}
+        return self.keep(lambda handout: id(handout) not in rear)
+
     def keep(self, stays: Callable[[Handout], bool]) -> list[Handout]:
         """Take out, and return in the order of their leases, those for which *stays* is false."""
         gone = [handout for handout in (*self, *self.late) if not stays(handout)]

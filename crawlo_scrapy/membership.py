@@ -255,6 +255,9 @@ class Registration:
     async def claim_seeding(self) -> str:
         return await self._workers.claim_seeding(self.member)
 
+    async def claim_due(self, due: int) -> bool:
+        return await self._workers.claim_due(self.member, due)
+
     async def settle_seeding(self, outcome: str) -> bool:
         return await self._workers.settle_seeding(self.member, outcome)
 

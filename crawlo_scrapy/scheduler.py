@@ -8,13 +8,14 @@ import logging
 import os
 import signal
 import socket
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import scrapy
 from scrapy import Request, signals
 from scrapy.core.scheduler import BaseScheduler
-from scrapy.exceptions import DontCloseSpider
+from scrapy.exceptions import CloseSpider, DontCloseSpider
 from scrapy.utils.misc import build_from_crawler, load_object
 from twisted.internet.defer import Deferred
 
@@ -87,6 +88,9 @@ class RedisScheduler(BaseScheduler):
         self._failed = self._left = False
         self._exchange: Exchange | None = None
         self._client: Client | None = None
+        # For how long this worker stays without work (0: for ever), and why it leaves then.
+        self._stays: tuple[float, str] | None = None
+        self._idle_since: float | None = None
         #: Called with the close reason, and waited for, while this worker is still in the crawl;
         #: not when it cannot leave in good order.
         self.before_leaving: list[Callable[[str], Awaitable[None]]] = []
@@ -104,6 +108,31 @@ class RedisScheduler(BaseScheduler):
     def frontier(self) -> Frontier | None:
         """The crawl's frontier; None if this worker has no part in a crawl."""
         return self._frontier if self._exchange is not None else None
+
+    @property
+    def exchange(self) -> Exchange | None:
+        """This worker's exchange with Redis; None if it has no place in the crawl."""
+        return self._exchange
+
+    @property
+    def client(self) -> Client | None:
+        """The connection of the exchange; None before `open`."""
+        return self._client
+
+    def keep_alive(self, timeout: float, reason: str) -> None:
+        """Stay, and hold the crawl open, when it has nothing to do.
+
+        After *timeout* seconds of that this worker closes with *reason*; 0: never.
+        """
+        self._stays = (timeout, reason)
+        if self._exchange is not None:
+            self._exchange.keep_open()
+
+    def seed_again(self, due: int) -> None:
+        """Have one worker, whichever asks first, iterate `start()` once more for *due* (ms)."""
+        self._seeding.again(due)
+        if self._exchange is not None:
+            self._exchange.buffers.wake.set()
 
     # Opening.
 
@@ -180,6 +209,8 @@ class RedisScheduler(BaseScheduler):
         await Slots(self._client, keys).configure(limits)
         registration.on_beat = exchange.buffers.wake.set
         self._exchange = exchange
+        if ours.get(settings, "CRAWLO_KEEP_ALIVE") or ours.get(settings, "CRAWLO_SEED_CRON"):
+            self.keep_alive(ours.get(settings, "DISTRIBUTED_WORKER_IDLE_TIMEOUT"), "idle_timeout")
         exchange.steering = Steering(node, self._engine, exchange)
         exchange.start()
 
@@ -327,6 +358,7 @@ class RedisScheduler(BaseScheduler):
             return None
         request = exchange.buffers.take()
         if request is not None:
+            self._idle_since = None
             self._stats.inc_value("scheduler/dequeued")
             self._stats.inc_value("scheduler/dequeued/redis")
         return request
@@ -342,8 +374,18 @@ class RedisScheduler(BaseScheduler):
 
     def _on_idle(self) -> None:
         if self._exchange is None or not self._exchange.may_close:
+            self._idle_since = None
             raise DontCloseSpider
+        if self._stays is not None:
+            self._stay(*self._stays)
         asyncio.get_running_loop().call_later(VETO_PAUSE, self._look_for_veto, self._exchange)
+
+    def _stay(self, timeout: float, reason: str) -> NoReturn:
+        now = time.monotonic()
+        self._idle_since = self._idle_since or now
+        if not timeout or now - self._idle_since < timeout:
+            raise DontCloseSpider
+        raise CloseSpider(reason)
 
     def _look_for_veto(self, exchange: Exchange) -> None:
         # The engine closes now, unless another handler raised DontCloseSpider or fed requests.
@@ -418,7 +460,14 @@ class RedisScheduler(BaseScheduler):
         if self._left:
             return
         self._left = True
+        over = exchange.may_close and reason in ("finished", *(self._stays or ())[1:])
+        if over:
+            exchange.keep_open(False)
         flushed = await exchange.close()
+        if over and flushed:
+            # What kept the crawl open is gone: the last one to go finishes it.
+            with contextlib.suppress(StoreError):
+                await self._registration.finish()
         if flushed:
             for call in self.before_leaving:
                 await call(reason)

@@ -54,6 +54,7 @@ class Seeding:
         self._next_claim = 0.0
         self._outcome: str | None = None
         self._settled = ""
+        self._due = 0
         self._reach = 0
         self._items = 0
         self._requests: WeakSet[Request] = WeakSet()
@@ -114,6 +115,8 @@ class Seeding:
 
     async def step(self, buffers: Buffers, registration: Registration) -> None:
         """Ask for the right, or settle it, when it is time."""
+        if self._due:
+            await self._seed_again(registration)
         if self._wanted and (self._free or time.monotonic() > self._next_claim):
             self._next_claim = time.monotonic() + registration.heartbeat_interval
             await self._claim(registration)
@@ -146,9 +149,28 @@ class Seeding:
             )
             self._restarted = asyncio.ensure_future(self._restart())
 
-    def observe(self, seeding: str, seeder: str) -> None:
-        """Compare what Redis says of the seeding with what this worker knows of it."""
+    def again(self, due: int) -> None:
+        """Have `start()` iterated once more, by one worker: whichever asks first for *due* (ms)."""
+        self._due = due
+
+    async def _seed_again(self, registration: Registration) -> None:
+        yours = await registration.claim_due(self._due)
+        due, self._due = self._due, 0
+        if yours:
+            logger.info("It is this worker's to iterate start() again (due %d)", due)
+            self._granted, self._over, self._wanted = True, False, False
+            self._outcome, self._settled = None, ""
+            self._copies.clear()
+            self._restarted = asyncio.ensure_future(self._restart())
+
+    def observe(self, seeding: str, seeder: str, worker_id: str) -> None:
+        """Compare what Redis says of the seeding with what *worker_id*, this worker, knows."""
         self._free = bool(seeding) or not seeder
+        if self._due:
+            return  # an answer may have been lost that gave this worker the right
+        if self._settled and not seeding and seeder not in ("", worker_id):
+            # Another one seeds anew. If it dies, what this worker did once does not count.
+            self._settled, self._outcome, self._granted, self._over = "", None, False, True
         if self._settled and not seeding:
             self.interrupted()
         elif self._over and not seeding and not seeder:

@@ -156,6 +156,84 @@ _TABLE = [
         "Purge the crawl before it starts, but for items in Redis that nobody has drained. Refused "
         "while other workers live.",
     ),
+    Setting(
+        "CRAWLO_KEEP_ALIVE",
+        "bool",
+        False,
+        "Whether workers stay, and the crawl is not finished, when it has nothing to do.",
+    ),
+    Setting(
+        "DISTRIBUTED_WORKER_IDLE_TIMEOUT",
+        "float",
+        0.0,
+        "After how long in a crawl that has nothing to do a worker that stays leaves after all. "
+        "0: never.",
+        unit="seconds",
+        minimum=0.0,
+    ),
+    Setting(
+        "CRAWLO_SEED_CRON",
+        "str",
+        None,
+        "When start() is iterated again, once in the whole crawl: a cron expression, in UTC. "
+        "Workers stay meanwhile, as with CRAWLO_KEEP_ALIVE. Needs the extra cron.",
+    ),
+    Setting(
+        "CRAWLO_CLOSE_PAGES",
+        "int",
+        0,
+        "Responses of all workers together after which the crawl is stopped. 0: no limit.",
+        unit="responses",
+        minimum=0,
+    ),
+    Setting(
+        "CRAWLO_CLOSE_ITEMS",
+        "int",
+        0,
+        "Items of all workers together after which the crawl is stopped. 0: no limit.",
+        unit="items",
+        minimum=0,
+    ),
+    Setting(
+        "CRAWLO_CLOSE_ERRORS",
+        "int",
+        0,
+        "Exceptions in callbacks of all workers together after which the crawl is stopped. 0: no "
+        "limit.",
+        minimum=0,
+    ),
+    Setting(
+        "CRAWLO_CLOSE_SECONDS",
+        "float",
+        0.0,
+        "Time since its beginning after which the crawl is stopped. 0: no limit.",
+        unit="seconds",
+        minimum=0.0,
+    ),
+    # -- Start URLs from Redis (RedisSpider) ---------------------------------------------
+    Setting(
+        "REDIS_START_URLS_KEY",
+        "str",
+        "%(name)s:start_urls",
+        "List, set, sorted set or stream that a RedisSpider reads, unless it has a redis_key. "
+        "%(name)s is the spider's name.",
+    ),
+    Setting(
+        "REDIS_START_URLS_BATCH_SIZE",
+        "int",
+        None,
+        "How many entries of it a worker takes at a time. Not set: CONCURRENT_REQUESTS.",
+        minimum=1,
+    ),
+    Setting("REDIS_ENCODING", "str", "utf-8", "Encoding of the entries."),
+    Setting(
+        "MAX_IDLE_TIME_BEFORE_CLOSE",
+        "float",
+        0.0,
+        "After how long without entries and without work a RedisSpider closes. 0: never.",
+        unit="seconds",
+        minimum=0.0,
+    ),
     # -- Queue and exchange --------------------------------------------------------------
     Setting(
         "CRAWLO_QUEUE_ORDER",
@@ -231,9 +309,9 @@ _TABLE = [
         "CRAWLO_AUTOTHROTTLE",
         "bool",
         False,
-        "Whether the delay of a slot follows its latency, as all workers see it. AUTOTHROTTLE_"
-        "START_DELAY, AUTOTHROTTLE_MAX_DELAY and AUTOTHROTTLE_TARGET_CONCURRENCY hold for the crawl "
-        "then; AUTOTHROTTLE_ENABLED is each worker's own.",
+        "Whether the delay of a slot follows its latency, as all workers see it. The crawl has "
+        "AUTOTHROTTLE_START_DELAY, _MAX_DELAY and _TARGET_CONCURRENCY then; "
+        "AUTOTHROTTLE_ENABLED is each worker's own.",
     ),
     Setting(
         "CRAWLO_EXCHANGE_INTERVAL",

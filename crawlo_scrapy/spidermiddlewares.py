@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
-from crawlo_scrapy.engine import scheduler_of
-
 if TYPE_CHECKING:
     from scrapy.crawler import Crawler
     from typing_extensions import Self
@@ -26,9 +24,9 @@ class SeedMiddleware:
         return cls(crawler)
 
     async def process_start(self, start: AsyncIterator[Any]) -> AsyncIterator[Any]:
-        from crawlo_scrapy.scheduler import RedisScheduler
+        from crawlo_scrapy.scheduler import shared_scheduler
 
-        scheduler = scheduler_of(self._crawler)
-        stream = scheduler.seed(start) if isinstance(scheduler, RedisScheduler) else start
+        scheduler = shared_scheduler(self._crawler)
+        stream = start if scheduler is None else scheduler.seed(start)
         async for item in stream:
             yield item

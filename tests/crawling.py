@@ -8,15 +8,15 @@ from typing import Any
 from uuid import uuid4
 
 import ormsgpack
-import redis
 from scrapy import Spider
 from scrapy.crawler import Crawler, CrawlerRunner
 from scrapy.utils.defer import maybe_deferred_to_future
 
 from crawlo_scrapy.store.blocking import BlockingClient
-from crawlo_scrapy.store.client import Address, Client
+from crawlo_scrapy.store.client import Client
 from crawlo_scrapy.store.dead_letters import DeadLetter, DeadLetters
 from crawlo_scrapy.store.keys import Keys
+from tests.backends import address_of, client_of, settings_of
 
 #: How long a test waits for what must come, in seconds.
 PATIENCE = 20.0
@@ -28,7 +28,7 @@ def crawl_settings(redis_url: str, project: str, **more: Any) -> dict[str, Any]:
         "SCHEDULER": "crawlo_scrapy.scheduler.RedisScheduler",
         "DUPEFILTER_CLASS": "crawlo_scrapy.dupefilter.RedisDupeFilter",
         "SPIDER_MIDDLEWARES": {"crawlo_scrapy.spidermiddlewares.SeedMiddleware": 0},
-        "REDIS_URL": redis_url,
+        **settings_of(redis_url),
         "PROJECT_NAME": project,
         "CRAWLO_EXCHANGE_INTERVAL": 0.02,
         "CRAWLO_HEARTBEAT_INTERVAL": 0.2,
@@ -95,7 +95,7 @@ class Peek:
 
     def __init__(self, redis_url: str, project: str, spider: str, crawl_id: str = "") -> None:
         self.redis_url, self.project, self.spider = redis_url, project, spider
-        self.redis = redis.Redis.from_url(redis_url)
+        self.redis = client_of(redis_url)
         self.keys = Keys(project, spider, crawl_id or None)
 
     def meta(self, name: str) -> str:
@@ -141,7 +141,7 @@ class Peek:
     def after_death(self, max_attempts: int = 5) -> list[str]:
         """URLs that would be queued if every worker died at this moment, and one reclaimed."""
         other = self.copy()
-        keys, client = other.keys, BlockingClient(Address(url=self.redis_url))
+        keys, client = other.keys, BlockingClient(address_of(self.redis_url))
         for member in other.redis.zrange(keys.workers, 0, -1):
             worker = member.decode()
             client.run(
@@ -158,7 +158,7 @@ class Peek:
         return queued
 
     async def dead_letters(self) -> list[DeadLetter]:
-        client = Client.connect(Address(url=self.redis_url))
+        client = Client.connect(address_of(self.redis_url))
         letters = [letter async for letter in DeadLetters(client, self.keys).list()]
         await client.close()
         return letters

@@ -10,9 +10,10 @@ from scrapy import Request, Spider, signals
 from scrapy.exceptions import DontCloseSpider, DropItem
 from scrapy.utils.defer import maybe_deferred_to_future
 
-from crawlo_scrapy.store.client import Address, Client
+from crawlo_scrapy.store.client import Client
 from crawlo_scrapy.store.frontier import Frontier
 from crawlo_scrapy.store.workers import Workers
+from tests.backends import address_of
 from tests.crawling import Peek, crawl, crawl_settings, make_crawler, run, start, until
 
 
@@ -52,7 +53,7 @@ def reason(crawler):
 
 async def foreign_worker(redis_url, project, spider="pages", worker="foreign", age=0.0):
     """A worker that joins and then says no more."""
-    client = Client.connect(Address(url=redis_url))
+    client = Client.connect(address_of(redis_url))
     workers = Workers(client, Peek(redis_url, project, spider).keys)
     return client, await workers.join(worker, {"node": worker}, bucket_fill=400, process_age=age)
 
@@ -377,6 +378,25 @@ async def test_closing_worker_gives_back_at_once_what_it_has_not_started(redis_u
     assert peek.leased() == []
 
 
+async def test_who_comes_late_gets_a_part_of_what_others_have_prefetched(redis_url, project, site):
+    class Many(Waiting):
+        async def start(self):
+            for number in range(24):
+                yield Request(f"{self.site}/gate/{number}")
+
+    peek = Peek(redis_url, project, "pages")
+    settings = crawl_settings(redis_url, project, CONCURRENT_REQUESTS=2, CRAWLO_PREFETCH=50)
+    first = make_crawler(Many, {**settings, "CRAWLO_NODE_ID": "first"})
+    crawling = start(run(first, site=site.url))
+    await until(lambda: len(peek.leased()) == 24, "it has taken all")
+    second = make_crawler(Many, {**settings, "CRAWLO_NODE_ID": "second"})
+    joining = start(run(second, site=site.url))
+    await until(lambda: peek.redis.hlen(peek.keys.leases("second")) > 2, "the other gets some")
+    site.open_gate()
+    assert [await crawling, await joining] == ["finished", "finished"]
+    assert len(first.spider.crawled) + len(second.spider.crawled) == 24
+
+
 async def _stop(crawler):
     if hasattr(crawler, "stop_async"):
         await crawler.stop_async()
@@ -388,7 +408,7 @@ async def test_purge_takes_exactly_the_crawls_own_keys(redis_url, project, site)
     await crawl(Pages, crawl_settings(redis_url, project), site=site.url)
     peek, other = Peek(redis_url, project, "pages"), Peek(redis_url, project, "pages*")
     other.redis.hset(other.keys.meta, "state", "running")
-    client = Client.connect(Address(url=redis_url))
+    client = Client.connect(address_of(redis_url))
     await Frontier(client, other.keys).purge()
     assert peek.all_keys() and not other.all_keys()
     await Frontier(client, peek.keys).purge()

@@ -47,7 +47,7 @@ class NoSeeding:
     async def step(self, buffers, registration):
         pass
 
-    def observe(self, seeding, seeder):
+    def observe(self, *told):
         pass
 
     def interrupted(self):

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import logging
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, NamedTuple
 from uuid import uuid4
 
 from crawlo_scrapy.store.client import Client
 from crawlo_scrapy.store.keys import Keys
 from crawlo_scrapy.store.scripts import Call, run
+
+logger = logging.getLogger(__name__)
 
 #: How long a dead worker's record is kept for `crawlo-scrapy status`, in seconds.
 WORKER_RECORD_TTL = 24 * 60 * 60
@@ -54,12 +58,15 @@ class Lease(NamedTuple):
     """A request that belongs to this worker.
 
     `suspect`: an earlier worker died holding it, so Redis is told before it is started.
+    `wait`: its slot has limits, and so many seconds from now is when it may be started; None
+    for a slot that has none.
     """
 
     id: str
     attempts: int
     suspect: bool
     payload: bytes
+    wait: float | None = None
 
 
 @dataclass
@@ -91,6 +98,8 @@ class Exchanged:
     queued: int = 0
     leased: int = 0
     held: int = 0
+    news: int = 0
+    hungry: bool = False
     leases: list[Lease] = field(default_factory=list)
 
 
@@ -114,8 +123,18 @@ class Frontier:
         started: Iterable[str] = (),
         local: int = 0,
         keeps_open: bool = False,
+        room: int = 0,
+        horizon: float = 0.0,
+        serves: Iterable[str] = (),
+        behind: Mapping[str, float] = MappingProxyType({}),
+        unwanted: Sequence[str] = (),
     ) -> Exchanged:
         """Push *pushes*, then ack *acks*, then lease at most *limit*: one round trip.
+
+        Of slots with limits up to *room* more requests are leased, those that may be started
+        within *horizon* seconds if this worker *serves* the slot, else those whose time has
+        come. *behind* says by how many seconds it has been late with a slot. Nothing comes of the
+        slots *unwanted*.
 
         An ack is refused while a push before it is not in Redis. *started* are the leases that
         the engine has; *local* counts requests that only this worker knows. With *keeps_open*
@@ -137,22 +156,27 @@ class Frontier:
                 Call(
                     "frontier_push",
                     [
-                        keys.meta, worker, keys.slots, keys.delayed, keys.seeds,
-                        keys.queue_prefix, keys.seen_prefix,
+                        keys.meta, worker, keys.delayed, keys.seeds, keys.seen_prefix,
+                        *keys.queues,
                     ],
                     args,
                 )
             )  # fmt: skip
         if acks:
-            calls.append(Call("frontier_ack", [keys.meta, worker, leases], [batch, *acks]))
+            calls.append(
+                Call("frontier_ack", [keys.meta, worker, leases, *keys.queues], [batch, *acks])
+            )
         calls.append(
             Call(
                 "frontier_lease",
+                [keys.meta, worker, leases, keys.delayed, keys.workers, *keys.queues],
                 [
-                    keys.meta, worker, leases, keys.slots, keys.delayed, keys.workers,
-                    keys.queue_prefix,
+                    batch, min(limit, LEASE_BATCH), ",".join(started), local, int(keeps_open),
+                    min(room, LEASE_BATCH), round(horizon * 1000),
+                    ",".join(serves),
+                    ",".join(f"{slot}={seconds * 1000:.0f}" for slot, seconds in behind.items()),
+                    *unwanted,
                 ],
-                [batch, min(limit, LEASE_BATCH), ",".join(started), local, int(keeps_open)],
             )
         )  # fmt: skip
         results = await run(self.client, *calls)
@@ -173,7 +197,7 @@ class Frontier:
         keys = self.keys
         call = Call(
             "frontier_release",
-            [keys.meta, keys.leases(member.worker_id), keys.slots, keys.queue_prefix],
+            [keys.meta, keys.leases(member.worker_id), *keys.queues],
             lease_ids,
         )
         return int((await run(self.client, call))[0])
@@ -191,7 +215,7 @@ class Frontier:
             "frontier_reclaim",
             [
                 keys.meta, keys.workers, keys.worker(worker_id), keys.leases(worker_id),
-                keys.slots, keys.dead, keys.queue_prefix,
+                keys.dead, *keys.queues,
             ],
             [
                 worker_id, round(timeout * 1000), min(max_attempts, MAX_ATTEMPTS),
@@ -201,14 +225,17 @@ class Frontier:
         [[requeued, buried]] = await run(self.client, call)
         return None if requeued < 0 else (int(requeued), int(buried))
 
-    async def purge(self, *, queue_only: bool = False, unless_alive: float | None = None) -> int:
+    async def purge(
+        self, *, queue_only: bool = False, unless_alive: float | None = None, items: bool = False
+    ) -> int:
         """Remove this crawl's keys, in pieces, and no other. Returns how many there were.
 
         All workers are struck off first; with *unless_alive* nothing is done, and -1
         returned, when one of them was heard within so many seconds. Until the end nobody can
         join. A purge that was cut off leaves the state ``purging`` behind and can be repeated;
         if two run, the later takes over and the earlier stops. With *queue_only* the seen set,
-        statistics and items stay, and the next worker to join begins a new run.
+        statistics and items stay, and the next worker to join begins a new run. Items that
+        nobody has drained stay, unless *items* says otherwise.
         """
         keys, token = self.keys, uuid4().hex
         silence = "" if unless_alive is None else round(unless_alive * 1000)
@@ -218,8 +245,9 @@ class Frontier:
             return -1
         kept = [keys.seen_prefix, keys.stats_prefix, keys.items] if queue_only else []
         spared = tuple(key.encode() for key in [keys.meta, *kept])
+        later = {key.encode() for key in (keys.items, keys.items_dead, keys.items_writers)}
         async for batch in self._key_batches():
-            doomed = [key for key in batch if not key.startswith(spared)]
+            doomed: list[Any] = [k for k in batch if not k.startswith(spared) and k not in later]
             if doomed:
                 [removed] = await run(
                     self.client, Call("purge_step", [keys.meta, *doomed], [token])
@@ -227,22 +255,32 @@ class Frontier:
                 if removed < 0:
                     return int(found)
                 found += removed
+        if not queue_only:
+            found += await self._purge_items(token, items)
         await run(self.client, Call("purge_end", [keys.meta], [token, int(queue_only)]))
         return int(found)
 
-    async def _key_batches(self) -> Any:
-        cursor = 0
-        while True:
-            cursor, batch = await self.client.call(
-                "scan", cursor, match=self.keys.prefix + "*", count=PURGE_STEP
-            )
-            yield batch
-            if not int(cursor):
-                return
+    async def _purge_items(self, token: str, undrained: bool) -> int:
+        keys = self.keys
+        names = [keys.meta, keys.items, keys.items_dead, keys.items_writers]
+        [[removed, waiting, dead]] = await run(
+            self.client, Call("purge_items", names, [token, int(undrained)])
+        )
+        if waiting or dead:
+            logger.warning(
+                "%d items of %s that nobody has drained and %d dead ones stay in Redis: "
+                "`crawlo-scrapy items drain %s --to …` stores them, `crawlo-scrapy purge %s "
+                "--items` removes them",
+                waiting, keys.name, dead, keys.name, keys.name,
+            )  # fmt: skip
+        return max(0, int(removed))
+
+    def _key_batches(self) -> AsyncIterator[list[bytes]]:
+        return self.client.scan(self.keys.prefix + "*", PURGE_STEP, near=self.keys.meta)
 
 
 def _exchanged(push_reply: list[Any], lease_reply: list[Any]) -> Exchanged:
-    _, state, seeding, seeder, queued, leased, held, *given = lease_reply
+    _, state, seeding, seeder, queued, leased, held, news, hungry, *given = lease_reply
     return Exchanged(
         "ok",
         duplicates=[int(index) for index in push_reply[1:]],
@@ -252,9 +290,17 @@ def _exchanged(push_reply: list[Any], lease_reply: list[Any]) -> Exchanged:
         queued=int(queued),
         leased=int(leased),
         held=int(held),
+        news=int(news),
+        hungry=bool(hungry),
         leases=[
-            Lease(given[i].decode(), element[0] >> 1, bool(element[0] & 1), element[1:])
-            for i in range(0, len(given), 2)
-            for element in (given[i + 1],)
+            Lease(
+                given[i].decode(),
+                element[0] >> 1,
+                bool(element[0] & 1),
+                element[1:],
+                None if given[i + 1] < 0 else given[i + 1] / 1000,
+            )
+            for i in range(0, len(given), 3)
+            for element in (given[i + 2],)
         ],
     )

@@ -107,6 +107,17 @@ async def test_slots_take_turns(store: Store) -> None:
     assert sorted(names(result)) == ["a0", "a1", "b0", "b1", "c0", "c1"]
 
 
+async def test_worker_without_work_is_noticed_by_those_who_have_it(store: Store) -> None:
+    rich = await store.join("w1")
+    await store.frontier.exchange(rich, [push(n) for n in range(3)])
+    assert len((await store.frontier.exchange(rich, limit=9)).leases) == 3
+    poor = await store.join("w2")
+    await store.frontier.exchange(poor)
+    assert not (await store.frontier.exchange(rich, limit=9)).hungry, "it wants none"
+    await store.frontier.exchange(poor, limit=9)
+    assert (await store.frontier.exchange(rich, limit=9)).hungry
+
+
 async def test_delayed_requests_wait_and_count_as_queued(store: Store) -> None:
     member = await store.join()
     await store.workers.claim_seeding(member)

@@ -11,8 +11,8 @@
 -- worker gets its share of it and leaves the rest to the others. A request of a limited slot
 -- comes with the time to start it.
 -- Returns {status, state, seeding, seeder, queued, leased by all, held by this worker, number
---          of the latest news, lease id, ms to wait before it is started or -1, element, …};
---          status as in frontier_push.
+--          of the latest news, whether another worker has nothing to do (0|1), lease id, ms to
+--          wait before it is started or -1, element, …}; status as in frontier_push.
 local meta, worker, leases, delayed, workers = unpack(KEYS, 1, 5)
 local limit = tonumber(ARGV[2])
 
@@ -32,7 +32,8 @@ for i = #due, 1, -1 do -- the first to be due comes to the front last
   redis.call('ZREM', delayed, due[i])
 end
 
-local fields = redis.call('HMGET', meta, 'state', 'seeding', 'queued', 'leased', 'seeder', 'news')
+local fields = redis.call('HMGET', meta, 'state', 'seeding', 'queued', 'leased', 'seeder', 'news',
+  'hungry')
 if fields[1] == 'finished' and ARGV[5] == '1' then
   fields[1] = 'running'
   redis.call('HSET', meta, 'state', 'running')
@@ -58,5 +59,10 @@ if count > 0 then
   queued = redis.call('HINCRBY', meta, 'queued', -count)
   leased = redis.call('HINCRBY', meta, 'leased', count)
 end
+local mine = redis.call('HLEN', leases)
+local hungry = now - (tonumber(fields[7]) or 0) < 1000
+if mine == 0 and limit > 0 and queued == 0 and leased > 0 and not hungry then
+  redis.call('HSET', meta, 'hungry', now) -- who has more than he needs now gives some back
+end
 return {'ok', fields[1] or '', fields[2] or '', fields[5] or '', queued, leased,
-  redis.call('HLEN', leases), tonumber(fields[6]) or 0, unpack(given)}
+  mine, tonumber(fields[6]) or 0, hungry and 1 or 0, unpack(given)}
