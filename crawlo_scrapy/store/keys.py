@@ -114,6 +114,19 @@ class Keys:
         return f"Keys({self.prefix!r})"
 
 
+def taken_keys(source: str, crawl: str) -> tuple[str, str]:
+    """Return where is noted what workers of *crawl* took from *source* and have not queued yet.
+
+    That is the key of those workers' names, and what the keys of their entries begin with. They
+    are on the hash slot of *source*, which is not one of ours.
+    """
+    begin = source.find("{")
+    end = source.find("}", begin + 1)
+    tag = source[begin + 1 : end] if 0 <= begin < end - 1 else source
+    prefix = f"crawlo:taken:{{{tag}}}:{clean(source)}:{crawl}:"
+    return prefix + "workers", prefix + "of:"
+
+
 #: Matches the `meta` key of every crawl.
 ALL_CRAWLS = "crawlo:{*}:meta"
 

@@ -1,0 +1,1 @@
+"""Alerts: rules about a crawl, what holds of them, and who is told."""
