@@ -35,6 +35,7 @@ ONE_BY_ONE = "benchmarks.pipelines."
 #: Name -> pipeline, the storage it needs.
 VARIANTS: dict[str, tuple[str, str]] = {
     "no pipeline": ("", ""),
+    "a pipeline that stores nothing": (ONE_BY_ONE + "Nothing", ""),
     "MongoDB, one by one": (ONE_BY_ONE + "MongoOneByOne", "mongodb"),
     "MongoPipeline": (OURS + "MongoPipeline", "mongodb"),
     "MySQL, one by one": (ONE_BY_ONE + "MySQLOneByOne", "mysql"),
@@ -49,6 +50,13 @@ AGAINST = {
     "RedisStreamPipeline": "scrapy-redis RedisPipeline",
 }
 ITEMS_A_PAGE = 100
+
+
+class Nothing:
+    """What no pipeline can be faster than: the rest is Scrapy's."""
+
+    async def process_item(self, item: Any) -> Any:
+        return item
 
 
 class MongoOneByOne:

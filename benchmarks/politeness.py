@@ -82,6 +82,9 @@ def crawl(workers: int, disturb: bool) -> dict[str, list[float]]:
             "ADDONS": json.dumps({"crawlo_scrapy.Addon": 500}),
             "REDIS_URL": redis.url,
             "CRAWLO_SLOTS": json.dumps(slots),
+            # What a dead worker held comes back after that; it would be the last of the crawl.
+            "CRAWLO_HEARTBEAT_INTERVAL": "0.5",
+            "CRAWLO_WORKER_TIMEOUT": "2",
             "TELNETCONSOLE_ENABLED": "False",
             "LOG_LEVEL": "ERROR",
         }

@@ -121,9 +121,9 @@ class SimulatedCrawl:
         chance = random.Random(2)
         for step, time in enumerate(range(created + INTERVAL, now, INTERVAL)):
             pace = 1 + 0.5 * math.sin(step / 90) + chance.uniform(-0.15, 0.15)
-            pages += round(self.count * 60 * pace)
-            items += round(self.count * 45 * pace)
-            errors += round(self.count * chance.choice((0, 0, 0, 0.1, 0.2, 2.5 * (step % 300 < 8))))
+            pages += self.count * round(60 * pace)
+            items += self.count * round(45 * pace)
+            errors += self.count * (2 * (step % 300 < 8) or chance.random() < 0.02)
             queued = round(200_000 * (1 + math.sin(step / 200 + 1)) + 3000)
             yield (
                 time,
