@@ -460,7 +460,8 @@ class RedisScheduler(BaseScheduler):
         if self._left:
             return
         self._left = True
-        over = exchange.may_close and reason in ("finished", *(self._stays or ())[1:])
+        over = exchange.may_close and not exchange.finished
+        over = over and reason in ("finished", *(self._stays or ())[1:])
         if over:
             exchange.keep_open(False)
         flushed = await exchange.close()

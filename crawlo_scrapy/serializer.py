@@ -16,10 +16,12 @@ import warnings
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import ormsgpack
 from scrapy import Spider
 from scrapy.exceptions import ScrapyDeprecationWarning
 from scrapy.http import FormRequest, JsonRequest, Request, XmlRpcRequest
 
+from crawlo_scrapy.payload import request_fields
 from crawlo_scrapy.values import CannotDecode, CannotEncode, Codec
 
 #: First byte of a pickled payload; a msgpack map never begins with it.
@@ -75,34 +77,13 @@ class RequestSerializer:
         return self._decode_plain(payload)
 
     def _encode_plain(self, request: Request) -> bytes:
-        fields: dict[str, Any] = {"u": request.url}
+        fields = request_fields(request)
         if type(request) is not Request:
             fields.update(self._class_fields(request))
         if request.callback is not None:
             fields["c"] = self._name_of(request.callback)
         if request.errback is not None:
             fields["e"] = self._name_of(request.errback)
-        if request.method != "GET":
-            fields["m"] = request.method
-        if request.body:
-            fields["b"] = request.body
-        if request.headers:
-            fields["h"] = [(k, v) for k, values in request.headers.items() for v in values]
-            fields["h"] = [part for pair in fields["h"] for part in pair]
-        if request.cookies:
-            fields["k"] = request.cookies
-        if request._meta:
-            fields["a"] = request._meta
-        if request._cb_kwargs:
-            fields["g"] = request._cb_kwargs
-        if request.flags:
-            fields["f"] = list(request.flags)
-        if request.priority:
-            fields["p"] = request.priority
-        if request.encoding != "utf-8":
-            fields["n"] = request.encoding
-        if request.dont_filter:
-            fields["d"] = True
         return self._codec.encode(fields)
 
     def _decode_plain(self, payload: bytes) -> Request:
@@ -240,6 +221,15 @@ class RequestSerializer:
         except Exception as exc:
             # Unpickling runs the constructors of the project's own classes.
             raise CannotDecode(f"a signed payload that does not load: {exc}") from exc
+
+
+def url_of(payload: bytes) -> str:
+    """Return the URL in a payload, or what can be seen of it. No request is built."""
+    try:
+        url = ormsgpack.unpackb(payload, ext_hook=lambda number, data: None)["u"]
+    except (ValueError, TypeError, LookupError):
+        return f"(no URL can be read: {payload[:40]!r})"
+    return str(url)
 
 
 def _path(cls: type) -> str:

@@ -210,6 +210,12 @@ _TABLE = [
         unit="seconds",
         minimum=0.0,
     ),
+    Setting(
+        "CRAWLO_SHARED_COOKIES",
+        "bool",
+        False,
+        "Whether the workers have their cookies in common: one logs in, and all are logged in.",
+    ),
     # -- Start URLs from Redis (RedisSpider) ---------------------------------------------
     Setting(
         "REDIS_START_URLS_KEY",

@@ -20,8 +20,6 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import ormsgpack
-from itemadapter import ItemAdapter
-from scrapy import Item
 
 
 class CannotEncode(Exception):
@@ -134,8 +132,7 @@ class Codec:
             return str(value)
         if isinstance(value, enum.Enum):
             return ormsgpack.Ext(_ENUM, self.encode([_class_path(kind), value.value]))
-        if ItemAdapter.is_item(value) and not isinstance(value, dict):
-            fields = dict(value) if isinstance(value, Item) else _fields(value)
+        if (fields := _fields(value)) is not None:
             return ormsgpack.Ext(_ITEM, self.encode([_class_path(kind), fields]))
         if self._encode_request and hasattr(value, "to_dict") and hasattr(value, "cb_kwargs"):
             return ormsgpack.Ext(REQUEST, self._encode_request(value))
@@ -212,15 +209,27 @@ def _find_class(path: str, base: type) -> Any:
     return found
 
 
-def _fields(item: Any) -> dict[str, Any]:
-    if dataclasses.is_dataclass(item):
-        names = [f.name for f in dataclasses.fields(item)]
+def _fields(value: Any) -> dict[str, Any] | None:
+    """Return the fields of an item; None if *value* is none."""
+    # Not at the top: itemadapter imports Scrapy, which programs that only feed a crawl lack.
+    from itemadapter import ItemAdapter
+    from scrapy import Item
+
+    if isinstance(value, Item):
+        return dict(value)
+    if isinstance(value, dict) or not ItemAdapter.is_item(value):
+        return None
+    if dataclasses.is_dataclass(value):
+        names = [f.name for f in dataclasses.fields(value)]
     else:
-        names = list(ItemAdapter(item).field_names())
-    return {name: getattr(item, name) for name in names if hasattr(item, name)}
+        names = list(ItemAdapter(value).field_names())
+    return {name: getattr(value, name) for name in names if hasattr(value, name)}
 
 
 def _build_item(path: str, fields: dict[str, Any]) -> Any:
+    from itemadapter import ItemAdapter
+    from scrapy import Item
+
     kind = _find_class(path, object)
     if not ItemAdapter.is_item_class(kind) or issubclass(kind, dict):
         raise CannotDecode(f"{path} is not an item class")

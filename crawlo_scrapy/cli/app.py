@@ -26,6 +26,7 @@ COMMANDS = {
     "dashboard": ("dashboard", "Serve a page that shows crawls live."),
     "dead-letters": ("dead_letters", "List, requeue or purge requests that were given up."),
     "push": ("push", "Queue URLs for a crawl."),
+    "migrate": ("migrate", "Move the queue of another scheduler into a crawl."),
     "items": ("items", "Take a crawl's items further, look at them, export them."),
     "pause": ("control:pause", "Have the workers of a crawl start nothing for a while."),
     "resume": ("control:resume", "Let a crawl go on."),

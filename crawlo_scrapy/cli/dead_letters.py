@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+import csv
+import json
+import re
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from typing import IO, Any
 
 import click
 
@@ -15,6 +22,8 @@ from crawlo_scrapy.cli.project import (
     json_option,
     redis_options,
 )
+from crawlo_scrapy.serializer import url_of
+from crawlo_scrapy.store.client import Client
 from crawlo_scrapy.store.dead_letters import DeadLetter, DeadLetters
 
 #: How many are listed unless more are asked for.
@@ -24,15 +33,73 @@ _EPILOG = """\b
 Examples:
   crawlo-scrapy dead-letters list myspider --reason callback
   crawlo-scrapy dead-letters requeue myspider 17642500000000000
+  crawlo-scrapy dead-letters requeue myspider --reason failed --since 2h
   crawlo-scrapy dead-letters requeue myspider --all
+  crawlo-scrapy dead-letters export myspider --format csv -o given_up.csv
   crawlo-scrapy dead-letters purge myspider --reason decode
 """
 
-reason_option = click.option(
-    "--reason",
-    metavar="WORD",
-    help="Only those given up for this reason: attempts, decode, callback, fingerprint, …",
-)
+#: Units of ``--since``, in seconds.
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+#: Columns of an export, in their order.
+_COLUMNS = ("id", "url", "reason", "error", "attempts", "worker", "time", "slot", "priority")
+
+
+def _since(
+    ctx: click.Context, param: click.Parameter, value: str | None
+) -> timedelta | datetime | None:
+    if value is None:
+        return None
+    if found := re.fullmatch(r"(\d{1,6})([smhd])", value):
+        return timedelta(seconds=int(found[1]) * _UNITS[found[2]])
+    try:
+        moment = datetime.fromisoformat(value.replace("Z", "+00:00"))
+    except ValueError:
+        raise click.BadParameter(
+            f"{value!r} is neither a time such as 2024-05-01T12:00 nor 30m, 2h or 7d."
+        ) from None
+    return moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
+
+
+@dataclass(frozen=True)
+class Which:
+    """Some of the dead letters: those of a reason, those given up since a time (or so long)."""
+
+    reason: str | None = None
+    since: timedelta | datetime | None = None
+
+    async def test(self, crawl: Crawl, client: Client) -> Callable[[DeadLetter], bool]:
+        """Return what tells whether a letter is one of them. Redis's clock says what is now."""
+        least = 0.0
+        if isinstance(self.since, datetime):
+            least = self.since.timestamp() * 1000
+        elif self.since is not None:
+            now, _ = await client.call("time", near=crawl.keys.meta)
+            least = (now - self.since.total_seconds()) * 1000
+        return lambda letter: self.reason in (None, letter.reason) and letter.time >= least
+
+
+def which_options(function: Any) -> Any:
+    """Add the options that choose among the letters. They arrive as one argument, `which`."""
+
+    def collect(*args: Any, **kwargs: Any) -> Any:
+        which = Which(kwargs.pop("reason"), kwargs.pop("since"))
+        return function(*args, which=which, **kwargs)
+
+    collect.__name__, collect.__doc__ = function.__name__, function.__doc__
+    collect.__click_params__ = getattr(function, "__click_params__", [])  # type: ignore[attr-defined]
+    reason = click.option(
+        "--reason",
+        metavar="WORD",
+        help="Only those given up for this reason: attempts, failed, decode, callback, …",
+    )
+    since = click.option(
+        "--since",
+        callback=_since,
+        metavar="WHEN",
+        help="Only those given up since then: 30m, 2h, 7d ago, or a time in UTC.",
+    )
+    return reason(since(collect))
 
 
 @click.group("dead-letters", epilog=_EPILOG)
@@ -42,36 +109,68 @@ def command() -> None:
 
 @command.command("list")
 @click.argument("spider")
-@reason_option
+@which_options
 @click.option("--limit", type=click.IntRange(1), default=LIMIT, show_default=True)
 @json_option
 @redis_options
-def list_(spider: str, reason: str | None, limit: int, as_json: bool, where: Where) -> None:
+def list_(spider: str, which: Which, limit: int, as_json: bool, where: Where) -> None:
     """List the dead letters of SPIDER, oldest first."""
     crawl = crawl_of(spider, where)
-    letters = sorted(complete(_find(crawl, reason)), key=lambda letter: letter.time)
+    letters = sorted(complete(_find(crawl, which)), key=lambda letter: letter.time)
     if as_json:
         print_json([as_dict(letter) for letter in letters[:limit]])
         return
     if not letters:
         console().print(f"No dead letters in {crawl.keys.name}.")
         return
-    rows = table("id", "reason", "#attempts", "time (UTC)", "URL", "error")
+    rows = table("id", "reason", "#attempts", "time (UTC)", "node", "URL", "error")
     for letter in letters[:limit]:
         rows.add_row(
-            letter.id, letter.reason, str(letter.attempts), moment(letter.time),
+            letter.id, letter.reason, str(letter.attempts), moment(letter.time), letter.worker,
             url_of(letter.payload), letter.error,
         )  # fmt: skip
     console().print(rows)
     if len(letters) > limit:
         console().print(f"(and {len(letters) - limit:,} more: --limit)")
+    reasons = Counter(letter.reason for letter in letters).most_common()
+    console().print(", ".join(f"{count:,} {reason}" for reason, count in reasons))
+
+
+@command.command("export")
+@click.argument("spider")
+@which_options
+@click.option("--format", "format_", type=click.Choice(["jsonl", "csv"]), default="jsonl")
+@click.option("--output", "-o", "file", type=click.File("w", "utf-8", lazy=True), default="-")
+@redis_options
+def export(spider: str, which: Which, format_: str, file: IO[str], where: Where) -> None:
+    """Write the dead letters of SPIDER to a file, one a line, in no order."""
+    crawl = crawl_of(spider, where)
+    count = complete(_export(crawl, which, file, format_))
+    click.echo(f"Wrote {plural(count, 'dead letter')} of {crawl.keys.name}.", err=True)
+
+
+async def _export(crawl: Crawl, which: Which, file: IO[str], format_: str) -> int:
+    writer = csv.DictWriter(file, _COLUMNS, lineterminator="\n")
+    count = 0
+    if format_ == "csv":
+        writer.writeheader()
+    async with crawl.client() as client:
+        async for letter in _each(crawl, client, which):
+            row = as_dict(letter)
+            row["time"] = f"{moment(letter.time)}Z".replace(" ", "T")
+            if format_ == "csv":
+                writer.writerow(row)
+            else:
+                file.write(json.dumps(row) + "\n")
+            count += 1
+    return count
 
 
 def _choice(function: Any) -> Any:
     for option in (
         redis_options,
         click.option("--all", "everything", is_flag=True, help="All of them."),
-        reason_option,
+        which_options,
         click.argument("ids", nargs=-1),
         click.argument("spider"),
     ):
@@ -82,10 +181,10 @@ def _choice(function: Any) -> Any:
 @command.command()
 @_choice
 def requeue(
-    spider: str, ids: tuple[str, ...], reason: str | None, everything: bool, where: Where
+    spider: str, ids: tuple[str, ...], which: Which, everything: bool, where: Where
 ) -> None:
     """Queue dead letters of SPIDER again, with all their attempts before them."""
-    crawl, chosen = _choose(spider, ids, reason, everything, where)
+    crawl, chosen = _choose(spider, ids, which, everything, where)
     count = complete(_requeue(crawl, chosen))
     console().print(f"Queued {plural(count, 'request')} of {crawl.keys.name} again.")
     _report_missing(ids, count)
@@ -93,23 +192,21 @@ def requeue(
 
 @command.command()
 @_choice
-def purge(
-    spider: str, ids: tuple[str, ...], reason: str | None, everything: bool, where: Where
-) -> None:
+def purge(spider: str, ids: tuple[str, ...], which: Which, everything: bool, where: Where) -> None:
     """Remove dead letters of SPIDER for good."""
-    crawl, chosen = _choose(spider, ids, reason, everything, where)
+    crawl, chosen = _choose(spider, ids, which, everything, where)
     count = complete(_remove(crawl, chosen))
     console().print(f"Removed {plural(count, 'dead letter')} of {crawl.keys.name}.")
     _report_missing(ids, count)
 
 
 def _choose(
-    spider: str, ids: tuple[str, ...], reason: str | None, everything: bool, where: Where
+    spider: str, ids: tuple[str, ...], which: Which, everything: bool, where: Where
 ) -> tuple[Crawl, list[str]]:
-    if bool(ids) + (reason is not None) + everything != 1:
-        raise click.UsageError("say which: give IDS, or --reason WORD, or --all.")
+    if bool(ids) + (which != Which()) + everything != 1:
+        raise click.UsageError("say which: give IDS, or --reason WORD and --since WHEN, or --all.")
     crawl = crawl_of(spider, where)
-    return crawl, list(ids) or [letter.id for letter in complete(_find(crawl, reason))]
+    return crawl, list(ids) or [letter.id for letter in complete(_find(crawl, which))]
 
 
 def _report_missing(ids: tuple[str, ...], count: int) -> None:
@@ -117,11 +214,18 @@ def _report_missing(ids: tuple[str, ...], count: int) -> None:
         raise click.ClickException(f"{len(set(ids)) - count} of the ids given were not there.")
 
 
-async def _find(crawl: Crawl, reason: str | None) -> list[DeadLetter]:
+async def _find(crawl: Crawl, which: Which) -> list[DeadLetter]:
     async with crawl.client() as client:
-        # A scan may show a letter twice.
-        found = {letter.id: letter async for letter in DeadLetters(client, crawl.keys).list()}
-    return [letter for letter in found.values() if reason in (None, letter.reason)]
+        return [letter async for letter in _each(crawl, client, which)]
+
+
+async def _each(crawl: Crawl, client: Client, which: Which) -> AsyncIterator[DeadLetter]:
+    chosen = await which.test(crawl, client)
+    told: set[str] = set()  # a scan may show a letter twice
+    async for letter in DeadLetters(client, crawl.keys).list():
+        if letter.id not in told and chosen(letter):
+            told.add(letter.id)
+            yield letter
 
 
 async def _requeue(crawl: Crawl, ids: list[str]) -> int:
@@ -147,14 +251,3 @@ def as_dict(letter: DeadLetter) -> dict[str, Any]:
         "slot": letter.slot,
         "priority": letter.priority,
     }
-
-
-def url_of(payload: bytes) -> str:
-    """Return the URL in a payload, or what can be seen of it. No request is built."""
-    import ormsgpack
-
-    try:
-        url = ormsgpack.unpackb(payload, ext_hook=lambda number, data: None)["u"]
-    except (ValueError, TypeError, LookupError):
-        return f"(no URL can be read: {payload[:40]!r})"
-    return str(url)

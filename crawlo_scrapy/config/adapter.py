@@ -9,7 +9,7 @@ from typing import Any
 from scrapy import Spider
 from scrapy.settings import BaseSettings, default_settings
 
-from crawlo_scrapy.config import redis_url
+from crawlo_scrapy.config import redis_url, scrapy_redis
 from crawlo_scrapy.config.components import is_crawlo, resolve
 from crawlo_scrapy.config.convert import CONVERTERS, LATE
 from crawlo_scrapy.config.environment import apply_environment
@@ -61,6 +61,7 @@ class Translation:
         self._made_by: dict[str, str] = {}
 
     def run(self, joins: Callable[[BaseSettings], bool]) -> Translation:
+        scrapy_redis.apply(self.settings)
         self._aliases()
         self._values = self._parsed_values()
         redis_url.settle(self.settings)

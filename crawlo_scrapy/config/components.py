@@ -32,6 +32,8 @@ ADDED = [
     ("EXTENSIONS", "crawlo_scrapy.extensions.memory.MemoryUsageExtension", 0),
     ("EXTENSIONS", "crawlo_scrapy.extensions.health.HealthCheck", 0),
     ("EXTENSIONS", "crawlo_scrapy.extensions.throttle.AutoThrottleExtension", 0),
+    ("EXTENSIONS", "crawlo_scrapy.extensions.closecrawl.CloseCrawl", 0),
+    ("EXTENSIONS", "crawlo_scrapy.extensions.seedcron.SeedCron", 0),
     ("EXTENSIONS", METRICS, 0),
     ("EXTENSIONS", "crawlo_scrapy.extensions.alerts.AlertsExtension", 0),
     # Between Scrapy's RobotsTxtMiddleware, whose requests it answers, and all others.
@@ -45,6 +47,7 @@ REPLACED = {
         ("extensions.logstats.LogStatsExtension", "extensions.logstats.LogStats"),
         ("extensions.memory.MemoryUsageExtension", "extensions.memusage.MemoryUsage"),
         ("downloadermiddlewares.RetryMiddleware", "downloadermiddlewares.retry.RetryMiddleware"),
+        ("cookies.SharedCookiesMiddleware", "downloadermiddlewares.cookies.CookiesMiddleware"),
     )
 }
 

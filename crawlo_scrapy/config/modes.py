@@ -9,6 +9,8 @@ from typing import Any
 from scrapy.settings import BaseSettings, default_settings
 
 from crawlo_scrapy import connection
+from crawlo_scrapy import settings as ours
+from crawlo_scrapy.config import scrapy_redis
 from crawlo_scrapy.config.adapter import Translation
 from crawlo_scrapy.config.components import (
     ADDED,
@@ -112,11 +114,16 @@ def join(settings: BaseSettings, translation: Translation) -> None:
     for setting, path, number in ADDED:
         if available(path):
             _add(settings, setting, path, number, REPLACED.get(path))
+    if ours.get(settings, "CRAWLO_SHARED_COOKIES"):
+        cookies = "crawlo_scrapy.cookies.SharedCookiesMiddleware"
+        _add(settings, "DOWNLOADER_MIDDLEWARES", cookies, 700, REPLACED[cookies])
     for name, value, _ in PRESETS:
         settings.set(name, value, ADDON)
     _choose_filter(settings, translation)
     _choose_stats(settings, translation)
     _note_strangers(settings, translation)
+    for note in scrapy_redis.notes(settings):
+        translation.note(note)
 
 
 def _note_strangers(settings: BaseSettings, translation: Translation) -> None:

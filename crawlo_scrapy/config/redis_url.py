@@ -30,7 +30,7 @@ def settle(settings: BaseSettings) -> None:
     }
     if over:
         priority = max(settings.getpriority(name) or 0 for name in over)
-        settings.set("REDIS_URL", _with_parts(str(url), over), priority)
+        settings.set("REDIS_URL", with_parts(str(url), over), priority)
 
 
 def _unset_what_is_beaten(settings: BaseSettings) -> None:
@@ -53,7 +53,7 @@ def _use_requirepass(settings: BaseSettings) -> None:
         settings.set("REDIS_PASSWORD", str(settings["REQUIREPASS"]), priority)
 
 
-def _with_parts(url: str, over: dict[str, str]) -> str:
+def with_parts(url: str, over: dict[str, str]) -> str:
     parts = urlsplit(url)
     if parts.scheme == "unix":
         if "REDIS_HOST" not in over:

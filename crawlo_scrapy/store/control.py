@@ -52,14 +52,18 @@ class Control:
         before = "paused stopping running"
         await self._change(who, "resume", {"stop": ""}, state="running", before=before)
 
-    async def stop(self, who: str, *, now: bool = False, reason: str = "stopped") -> None:
+    async def stop(
+        self, who: str, *, now: bool = False, reason: str = "stopped", once: bool = False
+    ) -> None:
         """Have all workers leave: when they are through, or *now*. Raises `NotPossible`.
 
-        They close with *reason*. Whoever starts a worker afterwards goes on with the crawl.
+        They close with *reason*. Whoever starts a worker afterwards goes on with the crawl. With
+        *once* it is not possible while they are leaving already.
         """
         fields = {"stop": "now" if now else "through", "stop_reason": reason}
         what = f"stop{' --now' if now else ''}{f' ({reason})' if reason != 'stopped' else ''}"
-        await self._change(who, what, fields, state="stopping", before="running paused stopping")
+        before = "running paused" if once else "running paused stopping"
+        await self._change(who, what, fields, state="stopping", before=before)
 
     async def pause_node(self, who: str, node: str, *, paused: bool = True) -> None:
         """Have one node start nothing, or go on. Raises `NotPossible`."""

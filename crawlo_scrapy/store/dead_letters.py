@@ -20,7 +20,7 @@ class DeadLetter:
     """A request that was given up. `time` is Redis's, in milliseconds since 1970.
 
     `reason` is one word: attempts (its workers died), failed (its downloads did), decode,
-    callback, encode, fingerprint.
+    callback, encode, fingerprint, entry (of a start URL key).
     """
 
     id: str

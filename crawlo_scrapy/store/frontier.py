@@ -54,6 +54,16 @@ class Push(NamedTuple):
     delay_ms: int = 0
 
 
+def push_arguments(pushes: Sequence[Push]) -> list[Any]:
+    """Return what the scripts that queue requests get of them."""
+    flat: list[Any] = []
+    for p in pushes:
+        flat += (
+            p.mode, p.prefix, p.member, p.slot, queue_priority(p.priority), p.delay_ms, p.payload,
+        )  # fmt: skip
+    return flat
+
+
 class Lease(NamedTuple):
     """A request that belongs to this worker.
 
@@ -146,12 +156,7 @@ class Frontier:
         worker, leases = keys.worker(member.worker_id), keys.leases(member.worker_id)
         batch = member.pushed + 1 if pushes else member.pushed
         if pushes:
-            args: list[Any] = [batch, self._order]
-            for p in pushes:
-                args += (
-                    p.mode, p.prefix, p.member, p.slot, queue_priority(p.priority),
-                    p.delay_ms, p.payload,
-                )  # fmt: skip
+            args = [batch, self._order, *push_arguments(pushes)]
             calls.append(
                 Call(
                     "frontier_push",

@@ -60,6 +60,8 @@ class Keys:
         self.control = self.prefix + "control"
         self.audit = self.prefix + "audit"
         self.alerts = self.prefix + "alerts"
+        self.cookies = self.prefix + "cookies"
+        self.cookies_prefix = self.prefix + "cookies:"
 
     @property
     def queues(self) -> list[str]:
@@ -77,6 +79,10 @@ class Keys:
     def feed(self, name: str) -> str:
         """The last batch of a program that feeds the crawl."""
         return f"{self.prefix}feed:{clean(name)}"
+
+    def migration(self, name: str) -> str:
+        """How far a foreign queue was moved into the crawl."""
+        return f"{self.prefix}migration:{clean(name)}"
 
     def stats_nodes(self, run: int) -> str:
         """The nodes that have written statistics of a run."""
@@ -126,6 +132,11 @@ def taken_keys(source: str, crawl: str) -> tuple[str, str]:
     prefix = f"crawlo:taken:{{{tag}}}:{clean(source)}:{crawl}:"
     return prefix + "workers", prefix + "of:"
 
+
+#: What the keys of a foreign queue begin with while it is moved into a crawl.
+MIGRATING = "crawlo:migrating:"
+#: Says which move a key that was set aside belongs to; the key's own name follows.
+MIGRATION_TICKET = "crawlo:migrating-ticket:"
 
 #: Matches the `meta` key of every crawl.
 ALL_CRAWLS = "crawlo:{*}:meta"

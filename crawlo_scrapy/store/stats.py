@@ -163,6 +163,17 @@ class Stats:
         [sample] = await now_all(self._client, [place], self._silence)
         return sample
 
+    async def counts(self, names: Sequence[str], run: int) -> tuple[int, list[int]]:
+        """Return what the time is, and the sums of some counters over all nodes of *run*."""
+        keys = self._keys
+        call = Call(
+            "stats_now",
+            [keys.meta, keys.workers, keys.dead, keys.stats_nodes(run), keys.stats(run)],
+            [round(self._silence * 1000), *names, ""],
+        )
+        [[time, text]] = await scripts.run(self._client, call)
+        return int(time), [int(figure) for figure in text.split(b",")[: len(names)]]
+
     async def series(
         self, *, run: int | None = None, since: int = 0, limit: int = 0
     ) -> list[Sample]:

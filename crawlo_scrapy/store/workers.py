@@ -91,6 +91,15 @@ class Workers:
         )
         return status.decode(), int(others)
 
+    async def claim_due(self, member: Membership, due: int) -> bool:
+        """Ask for the right to seed once more at *due*, in ms; True for one worker at most."""
+        call = Call(
+            "seed_due",
+            [self.keys.meta, self.keys.workers, self.keys.seeds],
+            [member.worker_id, due],
+        )
+        return bool((await run(self.client, call))[0])
+
     async def claim_seeding(self, member: Membership) -> str:
         """Ask for the right to seed: ``yours``, ``theirs`` or ``done``."""
         call = Call("seed_claim", [self.keys.meta, self.keys.workers], [member.worker_id])

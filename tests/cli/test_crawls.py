@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import json
+from pathlib import Path
 
 from tests.cli.conftest import Command, SomeCrawl, do, push
 
@@ -66,10 +68,50 @@ def test_dead_letters_are_requeued_and_purged(crawlo: Command, some_crawl: SomeC
     assert (state["queued"], state["dead"]) == (1, 0)
 
 
+def test_dead_letters_are_chosen_by_reason_and_time(
+    crawlo: Command, some_crawl: SomeCrawl, tmp_path: Path
+) -> None:
+    member = do(some_crawl.add("w1", []))
+    letters = [(f"x{n}", ("decode", "failed")[n % 2], f"https://a.test/{n}") for n in range(4)]
+    do(some_crawl.bury(member, *letters))
+    old = do(some_crawl.call("hget", some_crawl.keys.dead, "x1"))
+    head, rest = old.split(b"\n", 1)
+    letter = json.loads(head) | {"time": json.loads(head)["time"] - 3 * 3_600_000}
+    aged = json.dumps(letter).encode() + b"\n" + rest
+    do(some_crawl.call("hset", some_crawl.keys.dead, "x1", aged))
+
+    file = tmp_path / "dead.csv"
+    words = ["--since", "2h", "--format", "csv", "-o", str(file), *some_crawl.words]
+    done = crawlo("dead-letters", "export", "shop", *words)
+    assert "Wrote 3 dead letters" in done.stderr
+    with file.open(newline="") as lines:
+        rows = {row["id"]: row for row in csv.DictReader(lines)}
+    assert set(rows) == {"x0", "x2", "x3"}
+    assert rows["x3"]["url"] == "https://a.test/3"
+    assert (rows["x3"]["reason"], rows["x3"]["worker"], rows["x3"]["error"]) == (
+        "failed", "w1", "why",
+    )  # fmt: skip
+    done = crawlo("dead-letters", "export", "shop", "--reason", "failed", *some_crawl.words)
+    assert {json.loads(line)["id"] for line in done.stdout.splitlines()} == {"x1", "x3"}
+
+    words = ["--reason", "failed", "--since", "2h", *some_crawl.words]
+    done = crawlo("dead-letters", "requeue", "shop", *words)
+    assert "Queued 1 request of" in done.stdout, done.stderr
+    done = crawlo("dead-letters", "list", "shop", *some_crawl.words)
+    assert "2 decode, 1 failed" in done.stdout
+    done = crawlo(
+        "dead-letters", "purge", "shop", "--since", "2020-01-01T00:00Z", *some_crawl.words
+    )
+    assert "Removed 3 dead letters" in done.stdout
+    done = crawlo("dead-letters", "requeue", "shop", "--since", "noon", *some_crawl.words)
+    assert done.returncode == 2
+    assert "neither a time such as" in done.stderr
+
+
 def test_dead_letters_want_a_choice(crawlo: Command, some_crawl: SomeCrawl) -> None:
     done = crawlo("dead-letters", "purge", "shop", *some_crawl.words)
     assert done.returncode == 2
-    assert "IDS, or --reason WORD, or --all" in done.stderr
+    assert "IDS, or --reason WORD and --since WHEN, or --all" in done.stderr
 
 
 def test_purge_asks_and_spares_a_living_crawl(crawlo: Command, some_crawl: SomeCrawl) -> None:

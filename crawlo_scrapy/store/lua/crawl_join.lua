@@ -14,6 +14,7 @@ local id, format, bucket_fill, age = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4]
 local named, every, before = ARGV[5] == '1', ARGV[6] == 'every', ARGV[7]
 
 --#include _clock
+--#include _begin
 
 local fields = redis.call('HMGET', meta, 'state', 'run', 'format', 'finished', 'created', 'seeding')
 local state, run = fields[1], tonumber(fields[2]) or 0
@@ -37,10 +38,11 @@ end
 if redis.call('ZSCORE', workers, id) then return {'taken', run} end
 if not state or state == 'finished' then
   run = run + 1
-  redis.call('HSET', meta, 'state', 'running', 'run', run, 'format', format,
-    'bucket_fill', bucket_fill, 'created', now, 'seeding', every and 'every' or '')
-  redis.call('HDEL', meta, 'finished', 'seeder')
-  redis.call('DEL', seeds, control)
+  begin_run(run, format, bucket_fill)
+  fields[6] = nil
+end
+if not fields[6] then -- a feed may have begun it
+  redis.call('HSET', meta, 'seeding', every and 'every' or '')
 elseif fields[6] == 'failed' and redis.call('ZCARD', workers) == 0 then
   redis.call('HSET', meta, 'seeding', '')
 end
