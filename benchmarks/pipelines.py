@@ -106,10 +106,11 @@ class MySQLOneByOne:
             host=get("MYSQL_HOST"), port=get("MYSQL_PORT"), user=get("MYSQL_USER"),
             password=get("MYSQL_PASSWORD"), database=get("MYSQL_DB"), autocommit=True,
         )  # fmt: skip
+        self._table = get("MYSQL_TABLE")
         async with self._connection.cursor() as cursor:
             await cursor.execute(
-                "CREATE TABLE IF NOT EXISTS one_by_one (url VARCHAR(255) UNIQUE, name TEXT, "
-                "price DOUBLE, description TEXT)"
+                f"CREATE TABLE {self._table} (url VARCHAR(255) UNIQUE, name TEXT, price DOUBLE, "
+                "description TEXT)"
             )
 
     async def close_spider(self) -> None:
@@ -118,7 +119,7 @@ class MySQLOneByOne:
     async def process_item(self, item: Any) -> Any:
         async with self._one, self._connection.cursor() as cursor:
             await cursor.execute(
-                "INSERT INTO one_by_one (url, name, price, description) VALUES (%s, %s, %s, %s)",
+                f"INSERT INTO {self._table} VALUES (%s, %s, %s, %s)",
                 (item["url"], item["name"], item["price"], item["description"]),
             )
         return item
@@ -205,8 +206,6 @@ def measure(variant: str, count: int, found: dict[str, dict[str, Any]]) -> float
             "MONGO_DB": fresh, "MYSQL_TABLE": fresh, "REDIS_ITEMS_KEY": fresh,
             "JSONLINES_FILE": str(Path(folder) / "items.jsonl"), **found[storage],
         }  # fmt: skip
-        if "OneByOne" in path and storage == "mysql":
-            _drop(settings)
         done = subprocess.run(
             [sys.executable, "-m", "benchmarks.pipelines", "--one", json.dumps(settings),
              "--items", str(count)],
@@ -217,39 +216,23 @@ def measure(variant: str, count: int, found: dict[str, dict[str, Any]]) -> float
     return float(result["items"] / result["seconds"])
 
 
-def _drop(settings: dict[str, Any]) -> None:
-    import asyncio
-
-    import asyncmy
-
-    async def drop() -> None:
-        connection = await asyncmy.connect(
-            host=settings["MYSQL_HOST"], port=settings["MYSQL_PORT"], user=settings["MYSQL_USER"],
-            password=settings["MYSQL_PASSWORD"], database=settings["MYSQL_DB"],
-        )  # fmt: skip
-        async with connection.cursor() as cursor:
-            await cursor.execute("DROP TABLE IF EXISTS one_by_one")
-        await connection.ensure_closed()
-
-    asyncio.run(drop())
-
-
 def table(rates: dict[str, list[float]]) -> str:
     """Return the medians as a Markdown table.
 
-    What an item costs in the pipeline is its whole time less that without a pipeline; these
-    costs are compared.
+    What an item costs in the pipeline is its whole time less that without a pipeline.
     """
     medians = {variant: statistics.median(values) for variant, values in rates.items()}
     bare = medians.get("no pipeline")
-    costs = {v: 1e6 / rate - (1e6 / bare if bare else 0) for v, rate in medians.items()}
     rows = []
     for variant, median in medians.items():
         other = AGAINST.get(variant, "")
-        ratio = f"{costs[other] / costs[variant]:.1f} × {other}" if other in costs else "–"
+        ratio = f"{median / medians[other]:.1f} × {other}" if other in medians else "–"
         spread = f"{min(rates[variant]):,.0f} to {max(rates[variant]):,.0f}"
-        rows.append([variant, f"{median:,.0f}", spread, f"{costs[variant]:,.0f}", ratio])
-    return markdown(["pipeline", "items/s", "from, to", "µs an item in it", "as fast as"], rows)
+        cost = 1e6 / median - (1e6 / bare if bare else 0)
+        rows.append([variant, f"{median:,.0f}", spread, f"{cost:,.0f}", ratio])
+    return markdown(
+        ["pipeline", "items/s", "from, to", "µs an item in it", "items/s against"], rows
+    )
 
 
 def main() -> None:

@@ -98,22 +98,23 @@ class SimulatedCrawl:
 
     async def _samples(self, created: int, now: int) -> None:
         keys, run = self.keys, self.members[0].run
-        pipeline = self.client.redis.pipeline(transaction=False)
-        for time, totals in self.history(created, now):
-            text = ",".join(map(str, totals))
-            pipeline.xadd(keys.stats_series(run), {"v": text}, id=f"{time}-0")
-            self.figures = totals
-        await pipeline.execute()
+        history = list(self.history(created, now))
+        self.figures = history[-1][1]
+        await self._append(keys.stats_series(run), history)
         for number, member in enumerate(self.members):
-            pipeline = self.client.redis.pipeline(transaction=False)
-            for time, totals in self.history(created, now):
-                own = [figure // self.count for figure in totals[:5]]
-                own[4] = 150_000_000 + number * 1_000_000
-                text = ",".join(map(str, [*own, 16]))
-                pipeline.xadd(
-                    keys.stats_node_series(run, member.worker_id), {"v": text}, id=f"{time}-0"
-                )
-            await pipeline.execute()
+            memory = 150_000_000 + number * 1_000_000
+            own = [
+                (time, [*(figure // self.count for figure in totals[:4]), memory, 16])
+                for time, totals in history
+            ]
+            await self._append(keys.stats_node_series(run, member.worker_id), own)
+
+    async def _append(self, series: str, samples: list[tuple[int, list[int]]]) -> None:
+        replies = await self.client.send(
+            ("XADD", series, f"{time}-0", "v", ",".join(map(str, figures)))
+            for time, figures in samples
+        )
+        assert not any(isinstance(reply, Exception) for reply in replies), replies
 
     def history(self, created: int, now: int) -> Iterator[tuple[int, list[int]]]:
         """Yield time and figures, in the order of `Sample`, of each sample."""

@@ -23,3 +23,21 @@ def test_crawl_with_the_memory_scheduler(tmp_path: Path) -> None:
     assert line["variant"] == "memory"
     assert line["pages_per_s"] > 0
     assert "| memory | – |" in table
+
+
+def test_stats() -> None:
+    table = run_benchmark(
+        "stats", "--pages", "20", "--repeat", "1",
+        "--collectors", "MemoryStatsCollector", "crawlo_scrapy",
+    )  # fmt: skip
+    assert "| crawlo_scrapy | loopback |" in table
+
+
+def test_dashboard_with_few_nodes(tmp_path: Path) -> None:
+    result = tmp_path / "result.json"
+    sizes = ["--nodes", "2", "--hours", "0.2", "--repeat", "1", "--rest", "0", "--viewers", "1"]
+    table = run_benchmark("dashboard", *sizes, "--seconds", "0.1", "--json", str(result))
+    found = json.loads(result.read_text())
+    assert len(found["ms"]["one crawl"]) == 1
+    assert set(found["shares"]) == {"nobody", "1"}
+    assert "| one crawl |" in table

@@ -20,7 +20,13 @@ from tests.servers import default_redis
 ROOT = Path(__file__).resolve().parents[2]
 
 
-@pytest.mark.parametrize("template", TEMPLATES)
+@pytest.mark.parametrize(
+    "template",
+    [
+        name if name == "distributed" else pytest.param(name, marks=pytest.mark.slow)
+        for name in TEMPLATES
+    ],
+)
 def test_every_template_makes_a_project_that_runs(
     crawlo: Command, tmp_path: Path, redis_url: str, project: str, template: str
 ) -> None:

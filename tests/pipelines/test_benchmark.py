@@ -2,9 +2,12 @@
 
 import json
 
+import pytest
+
 from tests.test_benchmarks import run_benchmark
 
 
+@pytest.mark.slow
 def test_pipelines(tmp_path):
     result = tmp_path / "result.json"
     table = run_benchmark(

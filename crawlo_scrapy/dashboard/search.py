@@ -1,0 +1,57 @@
+"""Finds crawls, again and again, without being felt."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from crawlo_scrapy.store.client import Client
+from crawlo_scrapy.store.inspect import find_crawls, keys_of
+
+#: Crawls are searched for this long after the last search, in seconds.
+EVERY = 10.0
+#: Rest between two steps of a search, in seconds: a step takes Redis some 0.2 ms.
+PAUSE = 0.1
+
+
+class Search:
+    """Knows the names of all crawls in a Redis, or of one project's, a little late."""
+
+    def __init__(self, client: Client, project: str | None) -> None:
+        self._client = client
+        self._project = project
+        self._names: list[str] | None = None
+        self._ended = 0.0
+        self._task: asyncio.Task[None] | None = None
+
+    async def names(self) -> list[str]:
+        """Return them as they were found last, and see to it that they are searched for again.
+
+        Only the first search is waited for. Raises `StoreError` if that fails.
+        """
+        idle = self._task is None or self._task.done()
+        if idle and (self._names is None or time.monotonic() - self._ended > EVERY):
+            self._task = asyncio.ensure_future(self._run())
+            # Of a Redis that is away others tell.
+            self._task.add_done_callback(lambda task: task.cancelled() or task.exception())
+        if self._names is None:
+            assert self._task is not None
+            await asyncio.shield(self._task)
+        return self._names or []
+
+    async def _run(self) -> None:
+        # Somebody waits for the first.
+        pause = 0.0 if self._names is None else PAUSE
+        try:
+            found = await find_crawls(self._client, self._project, pause=pause)
+        finally:
+            self._ended = time.monotonic()
+        self._names = [name for name in found if _is_name(name)]
+
+
+def _is_name(name: str) -> bool:
+    """Whether a crawl can have that name; others may have keys that look like ours."""
+    try:
+        return keys_of(name).name == name
+    except ValueError:
+        return False
