@@ -12,6 +12,7 @@ from inspect import Parameter, signature
 from typing import TYPE_CHECKING, Any
 
 import scrapy
+from pydispatch import dispatcher
 from scrapy import signals
 from scrapy.utils.reactor import is_asyncio_reactor_installed
 from twisted.internet.defer import Deferred
@@ -182,6 +183,14 @@ class Engine:
             self._closing = run(engine.close_spider_async(reason=reason))
         else:
             engine.close_spider(engine.spider, reason)
+
+
+def feeds_itself(crawler: Crawler) -> bool:
+    """Whether the project has a `spider_idle` handler, which may come up with requests."""
+    sender: Any = crawler.signals.sender
+    handlers = dispatcher.liveReceivers(dispatcher.getAllReceivers(sender, signals.spider_idle))
+    owners = {str(getattr(handler, "__module__", "")).partition(".")[0] for handler in handlers}
+    return bool(owners - {"scrapy", "crawlo_scrapy"})
 
 
 def scheduler_of(crawler: Crawler) -> Any:

@@ -96,7 +96,8 @@ class LocalRedis:
         self._port: int | None = None
         self._aof = aof
         self._password = password
-        self._config = dict(config or {})
+        #: Further lines of redis.conf. What is changed here counts from the next `start` on.
+        self.config = dict(config or {})
         self._unix_socket = unix_socket
         self._process: ServerProcess | None = None
 
@@ -208,7 +209,7 @@ class LocalRedis:
             lines.append(f"requirepass {_quoted(self._password)}")
         if self._unix_socket:
             lines += [f"unixsocket {_quoted(str(self.socket_path))}", "unixsocketperm 700"]
-        for name, value in self._config.items():
+        for name, value in self.config.items():
             values = [value] if isinstance(value, (str, int)) else value
             lines += [f"{name} {one}" for one in values]
         return lines

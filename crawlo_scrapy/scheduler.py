@@ -28,6 +28,7 @@ from crawlo_scrapy.engine import (
     UnknownEngine,
     WrongReactor,
     fail_command,
+    feeds_itself,
     require_asyncio,
     scheduler_of,
 )
@@ -211,6 +212,9 @@ class RedisScheduler(BaseScheduler):
         self._exchange = exchange
         if ours.get(settings, "CRAWLO_KEEP_ALIVE") or ours.get(settings, "CRAWLO_SEED_CRON"):
             self.keep_alive(ours.get(settings, "DISTRIBUTED_WORKER_IDLE_TIMEOUT"), "idle_timeout")
+        if feeds_itself(self._crawler):
+            # Before it was asked once, nobody can say that the crawl is finished.
+            exchange.keep_open()
         exchange.steering = Steering(node, self._engine, exchange)
         exchange.start()
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import crawlo_scrapy
 from crawlo_scrapy.config.report import options_rst
+from crawlo_scrapy.config.scrapy_redis import PARAMS, WITHOUT
+from crawlo_scrapy.config.scrapy_redis import SETTINGS as SCRAPY_REDIS
 from crawlo_scrapy.metrics.table import metrics_rst
 from crawlo_scrapy.settings import SETTINGS, Setting
 
@@ -22,7 +24,7 @@ exclude_patterns = ["_build", "_generated"]
 html_theme = "furo"
 
 #: These name settings to convert, check or show them, and do not act on them.
-_TABLES = {"settings.py"} | {
+_TABLES = {"settings.py", "config/scrapy_redis.py"} | {
     f"config/{name}.py"
     for name in ("option", "options", "parse", "convert", "crawlo_config", "environment")
 }
@@ -66,6 +68,23 @@ def _setting_rst(setting: Setting) -> str:
     return "\n".join([*lines, "", ""])
 
 
+def scrapy_redis_rst() -> str:
+    """Return the tables of scrapy-redis's settings as reStructuredText."""
+    rows = {**SCRAPY_REDIS, **{name: f"no effect: {why}" for name, why in WITHOUT.items()}}
+    params = {f"``{name}``": target for name, target in PARAMS.items()}
+    tables = [
+        ("scrapy-redis", {f"``{name}``": text for name, text in rows.items()}),
+        ("REDIS_PARAMS", params),
+    ]
+    lines: list[str] = []
+    for title, table in tables:
+        lines += [".. list-table::", "   :header-rows: 1", "   :widths: 35 65", ""]
+        for first, second in [(title, "Here"), *table.items()]:
+            lines += [f"   * - {first}", f"     - {second}"]
+        lines.append("")
+    return "\n".join(lines)
+
+
 _KINDS = {
     "bool": "True or False",
     "int": "whole number",
@@ -84,6 +103,7 @@ for _name, _text in {
     "unread.rst": "\n".join(f"* ``{name}``: {SETTINGS[name].doc}" for name in _unread) or "None.",
     "options.rst": options_rst(),
     "metrics.rst": metrics_rst(),
+    "scrapy_redis.rst": scrapy_redis_rst(),
 }.items():
     (_generated / _name).write_text(_text + "\n", "utf-8")
 

@@ -13,7 +13,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import quote
+from urllib.parse import quote, unquote, urlsplit
 
 import pymongo
 
@@ -157,6 +157,16 @@ class MariaDB(_Database):
     def _common(self) -> list[str]:
         user = ["--user=mysql"] if os.geteuid() == 0 else []
         return ["--no-defaults", f"--datadir={self.folder / 'data'}", *user]
+
+
+class GivenMySQL:
+    """A MySQL or MariaDB of one's own, as mysql://USER:PASSWORD@HOST:PORT/DATABASE."""
+
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
+        self.host, self.port = parts.hostname or HOST, parts.port or 3306
+        self.user, self.password = unquote(parts.username or ""), unquote(parts.password or "")
+        self.database = unquote(parts.path.strip("/"))
 
 
 def _mariadbd() -> str | None:

@@ -9,7 +9,7 @@ import importlib.util
 import os
 import shutil
 import sysconfig
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -174,7 +174,7 @@ class RedisCluster(_Several):
             **_REPLICATION,
         }
         if self._password is not None:
-            config["masterauth"] = self._password
+            config["masterauth"] = f'"{self._password}"'
         return LocalRedis(binary=self._binary, password=self._password, aof=True, config=config)
 
     def _call(self, node: LocalRedis, *words: object) -> object:
@@ -196,8 +196,10 @@ class _SentinelServer(LocalRedis):
 
     arguments = ("--sentinel",)
 
-    def __init__(self, binary: str | Path, lines: Sequence[str]) -> None:
-        super().__init__(binary=binary)
+    def __init__(
+        self, binary: str | Path, lines: Sequence[str], password: str | None = None
+    ) -> None:
+        super().__init__(binary=binary, password=password)
         self._lines = lines
 
     def directives(self) -> list[str]:
@@ -206,14 +208,26 @@ class _SentinelServer(LocalRedis):
 
 
 class RedisSentinel(_Several):
-    """A master, a replica, and three Sentinels that watch them under the name "mymaster"."""
+    """A master, a replica, and three Sentinels that watch them under the name "mymaster".
+
+    *config* is for the master and the replica.
+    """
 
     name = "mymaster"
 
-    def __init__(self, *, binary: str | Path | None = None, password: str | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        binary: str | Path | None = None,
+        password: str | None = None,
+        sentinel_password: str | None = None,
+        config: Mapping[str, str] | None = None,
+    ) -> None:
         super().__init__()
+        self._config = config or {}
         self._binary = binary or default_redis()
         self._password = password
+        self._sentinel_password = sentinel_password
 
     @property
     def sentinels(self) -> list[tuple[str, int]]:
@@ -236,18 +250,24 @@ class RedisSentinel(_Several):
             f"sentinel failover-timeout {self.name} 5000",
         ]
         if self._password is not None:
-            lines.append(f"sentinel auth-pass {self.name} {self._password}")
+            lines.append(f'sentinel auth-pass {self.name} "{self._password}"')
+        if self._sentinel_password is not None:
+            lines.append(f"requirepass {self._sentinel_password}")
         for _ in range(3):
-            self._add(_SentinelServer(self._binary, lines))
+            self._add(_SentinelServer(self._binary, lines, self._sentinel_password))
         wait_until(self._complete, "each Sentinel knows the replica and the two others")
 
     def master(self) -> tuple[str, int]:
         """Host and port of the master now, by what most Sentinels say."""
-        clients = Sentinel(self.sentinels, socket_timeout=1).sentinels
+        clients = self._clients()
         seen = [client.sentinel_get_master_addr_by_name(self.name) for client in clients]
         for client in clients:
             client.close()
         return max(seen, key=seen.count)
+
+    def _clients(self) -> list[redis.Redis]:
+        options = {"socket_timeout": 1, "password": self._sentinel_password}
+        return Sentinel(self.sentinels, sentinel_kwargs=options).sentinels
 
     def kill_master(self) -> LocalRedis:
         """Kill the master and return it. The Sentinels need some seconds to replace it."""
@@ -267,15 +287,15 @@ class RedisSentinel(_Several):
         return self.master()
 
     def _data_server(self, master: str | None = None) -> LocalRedis:
-        config = dict(_REPLICATION)
+        config = {**_REPLICATION, **self._config}
         if master is not None:
             config["replicaof"] = master
         if self._password is not None:
-            config["masterauth"] = self._password
+            config["masterauth"] = f'"{self._password}"'
         return LocalRedis(binary=self._binary, password=self._password, config=config)
 
     def _complete(self) -> bool:
-        clients = Sentinel(self.sentinels, socket_timeout=1).sentinels
+        clients = self._clients()
         states = [client.sentinel_master(self.name) for client in clients]
         for client in clients:
             client.close()

@@ -48,6 +48,10 @@ Examples:
     "--allow-host", "hosts", multiple=True, metavar="NAME",
     help="A name that the page is opened by, such as a proxy's; may be repeated.",
 )  # fmt: skip
+@click.option(
+    "--actions/--read-only", default=None,
+    help="Whether crawls can be steered there; default: only with a token.",
+)  # fmt: skip
 @click.option("--root-path", default="", metavar="PATH", help="Where a proxy has the page.")
 @click.option("--all", "everything", is_flag=True, help="All crawls in this Redis.")
 @click.option("--redis-url", metavar="URL", help="Where Redis is; default: the project's.")
@@ -57,6 +61,7 @@ def command(
     port: int,
     token: str | None,
     hosts: Sequence[str],
+    actions: bool | None,
     root_path: str,
     everything: bool,
     redis_url: str | None,
@@ -64,7 +69,8 @@ def command(
 ) -> None:
     """Serve a page that shows crawls live: nodes, curves, queue, dead letters, errors, stats.
 
-    Reads only. Shows the crawls of this project; outside of a project, and with --all, of all.
+    Shows the crawls of this project; outside of a project, and with --all, of all. With a token,
+    or with --actions, crawls can be steered there.
     """
     access, server = _module("access"), _module("server")
     root_path = f"/{root_path.strip('/')}".rstrip("/")
@@ -82,14 +88,16 @@ def command(
     except OSError as exc:
         raise click.ClickException(f"cannot listen at {host}:{port}: {exc.strerror}.") from exc
     project = ours.get(settings, "PROJECT_NAME") or settings["BOT_NAME"]
+    acting = bool(token) if actions is None else actions
     with listening, contextlib.suppress(KeyboardInterrupt):
-        _announce(listening.getsockname(), root_path, bool(token))
+        _announce(listening.getsockname(), root_path, bool(token), acting)
         complete(
             server.serve(
                 listening,
                 connection.address(settings),
                 access.Access(token, hosts if token else {*hosts, host}),
                 timeout=ours.get(settings, "CRAWLO_WORKER_TIMEOUT"),
+                acting=acting,
                 project=project if in_project() and not everything else None,
                 root_path=root_path,
             )
@@ -108,8 +116,9 @@ def _module(name: str) -> ModuleType:
         ) from exc
 
 
-def _announce(address: tuple[str, int], root_path: str, guarded: bool) -> None:
+def _announce(address: tuple[str, int], root_path: str, guarded: bool, acting: bool) -> None:
     host = f"[{address[0]}]" if ":" in address[0] else address[0]
     click.echo(f"Dashboard: http://{host}:{address[1]}{root_path}/ (Ctrl-C ends it)")
     if not guarded:
-        click.echo("Everybody who is logged in on this machine can open it: it has no --token.")
+        can = "can open it, and steer crawls" if acting else "can open it"
+        click.echo(f"Everybody who is logged in on this machine {can}: it has no --token.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -23,8 +23,10 @@ from crawlo_scrapy.cli.project import (
     redis_options,
     spider_loader,
 )
+from crawlo_scrapy.config.modes import wanted_mode
 from crawlo_scrapy.settings import SettingError
-from crawlo_scrapy.store.client import Client
+from crawlo_scrapy.store.acl import missing_rights
+from crawlo_scrapy.store.client import Address, Client
 from crawlo_scrapy.store.errors import StoreError
 from crawlo_scrapy.store.inspect import find_crawls
 from crawlo_scrapy.store.keys import clean
@@ -53,7 +55,15 @@ class Finding:
     advice: str = ""
 
 
-@click.command("doctor")
+_EPILOG = """\b
+Examples:
+  crawlo-scrapy doctor
+  crawlo-scrapy doctor --config worker_settings.py
+  crawlo-scrapy doctor --redis-url redis://10.0.0.5 --json
+"""
+
+
+@click.command("doctor", epilog=_EPILOG)
 @json_option
 @redis_options
 def command(as_json: bool, where: Where) -> None:
@@ -80,7 +90,15 @@ async def _examine(where: Where) -> list[Finding]:
     except SettingError as exc:
         return [*findings, Finding("error", "settings", str(exc), "Mend these values.")]
     findings += [_project(settings), _reactor(settings)]
-    return findings + await _examine_redis(settings)
+    mode = wanted_mode(settings)
+    if mode == "standalone" and where.redis_url is None:
+        text = "RUN_MODE is standalone: the crawl is of one process, and Redis is not used"
+        return [*findings, Finding("ok", "mode", text)]
+    found = await _examine_redis(settings)
+    if mode == "auto" and found[0].level == "error":
+        text = f"{found[0].text} RUN_MODE is auto: each process would crawl on its own"
+        found = [Finding("warning", "Redis", text, "RUN_MODE = 'distributed' starts nothing then.")]
+    return findings + found
 
 
 def _scrapy() -> Finding:
@@ -122,19 +140,44 @@ def _reactor(settings: BaseSettings) -> Finding:
 
 
 async def _examine_redis(settings: BaseSettings) -> list[Finding]:
-    client = Client.connect(connection.address(settings), "crawlo-doctor")
+    try:
+        client = Client.connect(connection.address(settings), "crawlo-doctor")
+    except (SettingError, StoreError) as exc:
+        return [Finding("error", "Redis", str(exc))]
     try:
         server = await client.check_server()
         findings = [Finding("ok", "Redis", f"{server} at {client.address}")]
-        findings += [await _round_trip(client), await _clock(client)]
-        info: dict[str, Any] = await client.call("info", "everything")
-        findings += [_persistence(info), _eviction(info), _memory(info)]
+        servers = await client.servers()
+        for address in servers:
+            found = await _examine_server(address)
+            label = f"{address.host}:{address.port}: " if len(servers) > 1 else ""
+            findings += [replace(finding, text=label + finding.text) for finding in found]
         findings.append(await _crawls(client, settings))
     except StoreError as exc:
         return [Finding("error", "Redis", str(exc))]
     finally:
         await client.close()
     return findings
+
+
+async def _examine_server(address: Address) -> list[Finding]:
+    client = Client.connect(address, "crawlo-doctor")
+    try:
+        findings = [await _round_trip(client), await _clock(client), await _rights(client)]
+        info: dict[str, Any] = await client.call("info", "everything")
+        return [*findings, _persistence(info), _eviction(info), _memory(info)]
+    finally:
+        await client.close()
+
+
+async def _rights(client: Client) -> Finding:
+    missing = await missing_rights(client)
+    if missing:
+        return Finding(
+            "error", "rights", f"a worker may not use: {', '.join(missing)}",
+            "Give the user the rule that crawlo-scrapy redis-conf --acl prints.",
+        )  # fmt: skip
+    return Finding("ok", "rights", "all that a worker needs")
 
 
 async def _round_trip(client: Client) -> Finding:

@@ -28,7 +28,7 @@ from crawlo_scrapy.dashboard.urls import Urls
 SESSION = 12 * 3600
 #: Logins at one time; of more, the oldest end.
 MOST_SESSIONS = 1000
-#: The most bytes of a login form.
+#: The most bytes of a form.
 MOST_FORM = 4096
 
 #: No script, style or frame of another origin, and none that stands in a page.
@@ -85,7 +85,7 @@ class Access:
         kind, _, value = request.headers.get("authorization", "").partition(" ")
         if kind.lower() == "bearer" and self.is_token(value.strip()):
             return True
-        if kind.lower() == "basic" and self.is_token(_password(value)):
+        if kind.lower() == "basic" and self.is_token(_login(value)[1]):
             return True
         session = request.cookies.get(self.cookie, "")
         return self._sessions.get(_digest(session), 0.0) > time.monotonic()
@@ -173,7 +173,7 @@ class LoginRequired:
 
 
 async def read_form(request: Request) -> dict[str, str]:
-    """Return the fields of a login form; of one that is too long, none."""
+    """Return the fields of a form; of one that is too long, none."""
     body = b""
     async for chunk in request.stream():
         body += chunk
@@ -187,6 +187,14 @@ def root(request: HTTPConnection) -> str:
     """Return the path under which a proxy has the dashboard, without a slash at the end."""
     path: str = request.scope.get("root_path", "")
     return path.rstrip("/")
+
+
+def caller(request: HTTPConnection) -> str:
+    """Return who sends *request*, as he says (the user of Basic), and from which address."""
+    kind, _, value = request.headers.get("authorization", "").partition(" ")
+    user = _login(value)[0] if kind.lower() == "basic" else ""
+    address = request.client.host if request.client else "unknown"
+    return f"dashboard {user}@{address}" if user else f"dashboard {address}"
 
 
 def own_path(path: str) -> str | None:
@@ -217,12 +225,14 @@ def _is_address(name: str) -> bool:
     return True
 
 
-def _password(value: str) -> str:
+def _login(value: str) -> tuple[str, str]:
+    """Return user and password of basic authentication."""
     try:
         login = base64.b64decode(value.strip(), validate=True).decode()
     except (binascii.Error, UnicodeDecodeError):
-        return ""
-    return login.partition(":")[2]
+        return "", ""
+    user, _, password = login.partition(":")
+    return user, password
 
 
 def _digest(text: str) -> bytes:

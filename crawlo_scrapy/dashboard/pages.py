@@ -20,9 +20,11 @@ from crawlo_scrapy.dashboard.tables import (
     ORDERS,
     failed_downloads,
     lines_of,
+    node_name,
     nodes_in_order,
     response_codes,
     stat_rows,
+    wanted_rows,
 )
 from crawlo_scrapy.dashboard.urls import Urls
 from crawlo_scrapy.serializer import url_of
@@ -38,7 +40,7 @@ LONGEST_FILTER = 200
 class Pages:
     """One method a page. What they look up is shared by all viewers."""
 
-    def __init__(self, reader: Reader, access: Access, address: str) -> None:
+    def __init__(self, reader: Reader, access: Access, address: str, *, acting: bool) -> None:
         self._reader = reader
         self._access = access
         self._templates = Environment(
@@ -50,11 +52,12 @@ class Pages:
         )
         self._templates.globals |= {
             "address": address, "guarded": access.guarded, "version": __version__, "most": MOST,
+            "acting": acting,
         }  # fmt: skip
         self._templates.filters |= {
             "plain": text.plain, "value": text.value, "number": text.number, "size": text.size,
             "moment": text.moment, "span": text.span, "anchor": text.anchor,
-            "phrase": text.status_phrase, "url_of": url_of,
+            "phrase": text.status_phrase, "url_of": url_of, "node_name": node_name,
         }  # fmt: skip
 
     async def overview(self, request: Request) -> Response:
@@ -75,7 +78,7 @@ class Pages:
             return {
                 "view": view, "nodes": here, "left": left, "order": order, "orders": ORDERS,
                 "number": run, "errors": view.errors[: MOST["errors"]],
-                "points": points(view.samples, CURVE_ROWS),
+                "points": points(view.samples, CURVE_ROWS), "wanted": wanted_rows(view.wanted),
                 **_from_stats(view.totals, words),
             }  # fmt: skip
 
@@ -124,10 +127,10 @@ class Pages:
         if self._access.admits(request):
             return RedirectResponse(target, 303)
         if request.method != "POST":
-            return self._render(request, "login.html", {"failed": False})
+            return self.render(request, "login.html", {"failed": False})
         form = await read_form(request)
         if not self._access.is_token(form.get("token", "")):
-            return self._render(request, "login.html", {"failed": True}, 403)
+            return self.render(request, "login.html", {"failed": True}, 403)
         response = RedirectResponse(target, 303)
         self._access.log_in(request, response)
         return response
@@ -139,9 +142,7 @@ class Pages:
 
     async def problem(self, request: Request, exc: Exception, *, status: int) -> Response:
         """Say on a page what is wrong."""
-        return self._render(
-            request, "problem.html", {"message": str(exc), "status": status}, status
-        )
+        return self.render(request, "problem.html", {"message": str(exc), "status": status}, status)
 
     async def http_problem(self, request: Request, exc: Exception) -> Response:
         assert isinstance(exc, HTTPException)
@@ -158,13 +159,13 @@ class Pages:
         look: Callable[[], Awaitable[dict[str, Any]]],
     ) -> Response:
         async def render() -> bytes:
-            return bytes(self._render(request, template, await look()).body)
+            return bytes(self.render(request, template, await look()).body)
 
         shared = self._reader.shared
         page = await shared.get((template, root(request), *key), render, NOW, patience=0)
         return HTMLResponse(page)
 
-    def _render(
+    def render(
         self, request: Request, template: str, values: Mapping[str, Any], status: int = 200
     ) -> HTMLResponse:
         page = self._templates.get_template(template).render(urls=Urls(root(request)), **values)

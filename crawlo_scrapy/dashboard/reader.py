@@ -11,6 +11,7 @@ from typing import Any
 from crawlo_scrapy.dashboard.search import Search
 from crawlo_scrapy.dashboard.shared import Shared
 from crawlo_scrapy.store.client import Client
+from crawlo_scrapy.store.control import Control, Note
 from crawlo_scrapy.store.dead_letters import DeadLetter, DeadLetters
 from crawlo_scrapy.store.inspect import CrawlState, inspect, inspect_all, keys_of
 from crawlo_scrapy.store.keys import Keys, clean
@@ -26,6 +27,8 @@ MOST_CRAWLS = 200
 MOST_SAMPLES = 10_000
 #: Dead letters that are looked at: reading on costs Redis time, and nobody reads on.
 MOST_LETTERS = 1000
+#: Notes of who did what that are shown.
+MOST_NOTES = 20
 #: How a run stood is remembered every so often, for so long, in ms: its samples are further apart.
 REMEMBER_EVERY, REMEMBER = 10_000, 600_000
 #: Runs that are remembered so.
@@ -94,7 +97,10 @@ class _Chosen:
 
 @dataclass(frozen=True)
 class View:
-    """Everything about one run of a crawl, the newest if it is `current`."""
+    """Everything about one run of a crawl, the newest if it is `current`.
+
+    What is `wanted` of its workers is empty for an earlier run.
+    """
 
     state: CrawlState
     run: Run
@@ -108,6 +114,8 @@ class View:
     totals: Mapping[str, Any]
     letters: Letters
     errors: list[ErrorLine]
+    wanted: Mapping[str, str]
+    notes: list[Note]
 
     def node(self, node_id: str) -> Node:
         """Return the node whose stats, or whose worker, has that id. Raises `NotThere`."""
@@ -153,6 +161,7 @@ class Reader:
         """Return the run of that *number*, the newest unless given. Raises `NotThere`."""
         chosen = await self._choose(name, number)
         get, stats, state, run = self.shared.get, chosen.stats, chosen.state, chosen.run
+        control = Control(self._client, chosen.keys)
         counted = await get(
             ("counted", chosen.name),
             lambda: _count(stats, run.number),
@@ -178,6 +187,8 @@ class Reader:
             totals=counted.totals,
             letters=await get(("letters", name), lambda: self._letters(chosen.keys), LATEST),
             errors=await get(("errors", name), stats.errors, LATEST),
+            wanted=await get(("wanted", name), control.read, NOW) if chosen.current else {},
+            notes=await get(("notes", name), lambda: control.audit(MOST_NOTES), LATEST),
         )
 
     async def samples(self, name: str, number: int | None = None) -> list[Sample]:
@@ -198,7 +209,8 @@ class Reader:
         key = ("node samples", view.state.name, view.run.number, view.run.created, node.id)
         return await self.shared.get(key, look, CURVES)
 
-    def _of(self, name: str) -> tuple[Keys, Stats]:
+    def keys(self, name: str) -> Keys:
+        """Return the keys of a crawl that may be shown. Raises `NotThere`."""
         try:
             keys = keys_of(name)
         except ValueError as exc:
@@ -206,6 +218,10 @@ class Reader:
         inside = self.project is None or name.startswith(f"{clean(self.project)}:")
         if keys.name != name or not inside:
             raise NotThere(f"There is no crawl {name} here.")
+        return keys
+
+    def _of(self, name: str) -> tuple[Keys, Stats]:
+        keys = self.keys(name)
         return keys, Stats(self._client, keys, self._codec, silence=self.timeout)
 
     async def _choose(self, name: str, number: int | None) -> _Chosen:

@@ -32,13 +32,15 @@ async def serve(
     access: Access,
     *,
     timeout: float,
+    acting: bool,
     project: str | None = None,
     root_path: str = "",
 ) -> None:
     """Serve the crawls in the Redis at *address* until the process is told to end.
 
     A worker that was not heard of for *timeout* seconds counts as dead. With *project* only its
-    crawls are shown. *root_path* is where a proxy has the dashboard.
+    crawls are shown. *root_path* is where a proxy has the dashboard. With *acting* crawls can be
+    steered there.
     """
     # Scrapy's modules are there to stay: to look through them again and again would take longer
     # than most answers.
@@ -49,7 +51,7 @@ async def serve(
     try:
         reader = Reader(client, Codec(), timeout=timeout, project=project)
         config = uvicorn.Config(
-            create_app(reader, access, client.address),
+            create_app(reader, access, client.address, client if acting else None),
             root_path=root_path,
             # What is asked for is not logged: who looks at the page does so all the time.
             access_log=False,

@@ -70,6 +70,10 @@ class Shared:
         result: T = await asyncio.shield(answer.task)
         return result
 
+    def clear(self) -> None:
+        """Forget all answers: something was changed."""
+        self._answers.clear()
+
     def _forget(self, now: float) -> None:
         while self._answers:
             oldest = next(iter(self._answers.values()))

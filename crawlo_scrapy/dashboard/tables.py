@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -37,6 +38,22 @@ def nodes_in_order(nodes: Sequence[Node], order: str) -> tuple[list[Node], list[
         found = sorted(nodes, key=lambda node: -(getattr(node, order) or 0))
     here = [node for node in found if node.state != "left"]
     return here, [node for node in found if node.state == "left"]
+
+
+def node_name(worker_id: str) -> str:
+    """Return the node that a worker is of: after it was struck off it has a number besides."""
+    return re.sub(r"~\d+$", "", worker_id)
+
+
+def wanted_rows(wanted: Mapping[str, str]) -> list[tuple[str, str, str]]:
+    """Return what, for which node (all: empty) and the value of each field of `Control`."""
+    rows = []
+    for field, value in sorted(wanted.items()):
+        what, _, whom = field.partition(":")
+        if what == "set":
+            what, whom = whom, ""
+        rows.append((what, whom, "yes" if what in ("pause", "drain") else value))
+    return rows
 
 
 def response_codes(stats: Mapping[str, Any]) -> list[tuple[str, int]]:

@@ -119,10 +119,14 @@ class Batcher:
                 self._observer.away(exc, delay)
                 await asyncio.sleep(delay)
             else:
-                if self._away:
-                    self._away = False
-                    self._observer.back()
+                if attempt:
+                    self._back()
                 return result
+
+    def _back(self) -> None:
+        if self._away:
+            self._away = False
+            self._observer.back()
 
     async def close(self) -> None:
         """Return when everything that was handed to `store` is written or refused."""
@@ -132,6 +136,16 @@ class Batcher:
         for handle in (self._pump_handle, self._timer):
             if handle is not None:
                 handle.cancel()
+
+    async def abort(self) -> None:
+        """Stop writing. What was under way may be stored or not; its callers are cancelled."""
+        while self._queue:
+            self._settle(self._queue.popleft(), asyncio.CancelledError())
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self.close()
 
     def _pump(self) -> None:
         self._pump_handle = None
@@ -196,9 +210,12 @@ class Batcher:
             reasons: dict[int, str] = {}
             try:
                 await self.persist(lambda rows=rows: self._write(rows))  # type: ignore[misc]
+                self._back()
             except RowsRefused as exc:
+                self._back()
                 reasons = exc.reasons
             except Exception as exc:
+                self._back()
                 if len(part) > 1:
                     middle = len(part) // 2
                     parts += [part[middle:], part[:middle]]

@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import ormsgpack
 from itemadapter import ItemAdapter, is_item
 
 from crawlo_scrapy.pipelines.errors import ItemRefused
@@ -28,14 +29,14 @@ def fields_of(item: Any) -> dict[str, Any]:
 
     Takes whatever itemadapter takes: dicts, Scrapy items, dataclasses, attrs and pydantic.
     """
-    if not is_item(item):
+    if type(item) is not dict and not is_item(item):
         raise ItemRefused(f"{type(item).__qualname__} is not an item that itemadapter knows")
     try:
         fields: dict[str, Any] = _as_dict(item)
     except RecursionError:
         raise ItemRefused("it contains itself, or is nested too deeply") from None
     for name in fields:
-        if not isinstance(name, str):
+        if type(name) is not str and not isinstance(name, str):
             raise ItemRefused(f"a field's name is {name!r}, not a string")
     return fields
 
@@ -113,7 +114,7 @@ def _name(key: Any, path: str) -> str:
 
 
 _LINE = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=plain)
-_SORTED = json.JSONEncoder(sort_keys=True, allow_nan=False, separators=(",", ":"), default=plain)
+_SORTED = json.JSONEncoder(sort_keys=True, allow_nan=False, separators=(",", ":"))
 
 
 def to_json(fields: Mapping[str, Any]) -> bytes:
@@ -136,10 +137,11 @@ def fingerprint(fields: Mapping[str, Any], names: Sequence[str] = ()) -> str:
     """
     chosen = {name: fields[name] for name in require(fields, names)} if names else fields
     try:
-        text = _SORTED.encode(chosen)
-    except (TypeError, ValueError, RecursionError, ItemRefused):
-        text = _SORTED.encode(_lenient(chosen))
-    return hashlib.blake2b(text.encode("ascii"), digest_size=16).hexdigest()
+        data = ormsgpack.packb(chosen, default=plain, option=ormsgpack.OPT_SORT_KEYS)
+    except (TypeError, ValueError, RecursionError):
+        # Lone surrogates, integers beyond 64 bits, keys that are not text.
+        data = _SORTED.encode(_lenient(chosen)).encode("ascii")
+    return hashlib.blake2b(data, digest_size=16).hexdigest()
 
 
 def require(fields: Mapping[str, Any], names: Iterable[str]) -> list[str]:

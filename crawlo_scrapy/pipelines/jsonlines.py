@@ -151,7 +151,8 @@ class JsonLinesPipeline(BatchedPipeline):
             self._path(crawler), fsync=get(crawler.settings, "CRAWLO_ITEM_FSYNC")
         )
 
-    def make_limits(self, settings: BaseSettings) -> BatchLimits:
+    @classmethod
+    def make_limits(cls, settings: BaseSettings) -> BatchLimits:
         # A file is written under a lock: a second write could only wait for the first.
         return batch_limits(settings, get(settings, "CRAWLO_ITEM_BATCH_SIZE"), writes=1)
 
@@ -162,8 +163,8 @@ class JsonLinesPipeline(BatchedPipeline):
 class JsonPipeline(JsonLinesPipeline):
     """Appends items to ``JSON_FILE``, one JSON object a line, as Crawlo's JsonPipeline does.
 
-    A JSON array cannot be appended to safely by several workers: make one with FEEDS or
-    ``crawlo-scrapy items export``.
+    A JSON array cannot be appended to safely by several workers: make one afterwards, with
+    ``crawlo-scrapy items export --from FILE -o FILE.json``.
     """
 
     path_setting = "JSON_FILE"
@@ -176,11 +177,16 @@ class CsvPipeline(JsonLinesPipeline):
 
     def make_writer(self, crawler: Crawler) -> Writer:
         settings = crawler.settings
-        return CsvWriter(
-            self._path(crawler),
-            columns=get(settings, "CSV_FIELDNAMES"),
-            delimiter=get(settings, "CSV_DELIMITER"),
-            quotechar=get(settings, "CSV_QUOTECHAR"),
-            header=get(settings, "CSV_INCLUDE_HEADERS"),
-            fsync=get(settings, "CRAWLO_ITEM_FSYNC"),
-        )
+        return csv_writer(settings, self._path(crawler), fsync=get(settings, "CRAWLO_ITEM_FSYNC"))
+
+
+def csv_writer(settings: BaseSettings, path: str, fsync: bool) -> CsvWriter:
+    """Return what writes rows to *path*, in the style of the CSV_ settings."""
+    return CsvWriter(
+        path,
+        columns=get(settings, "CSV_FIELDNAMES"),
+        delimiter=get(settings, "CSV_DELIMITER"),
+        quotechar=get(settings, "CSV_QUOTECHAR"),
+        header=get(settings, "CSV_INCLUDE_HEADERS"),
+        fsync=fsync,
+    )

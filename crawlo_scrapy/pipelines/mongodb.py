@@ -11,6 +11,8 @@ from crawlo_scrapy.pipelines.names import NameTemplate
 from crawlo_scrapy.settings import get
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from scrapy.crawler import Crawler
     from scrapy.settings import BaseSettings
 
@@ -22,17 +24,23 @@ class MongoPipeline(BatchedPipeline):
     """Stores each item in ``MONGO_COLLECTION``, once, however often it comes."""
 
     def make_writer(self, crawler: Crawler) -> Writer:
-        settings = crawler.settings
-        source = get(settings, "MONGO_COLLECTION") or "{spider}"
-        return MongoWriter(mongo_options(settings), NameTemplate(source, self.names))
+        return mongo_writer(crawler.settings, self.names)
 
-    def make_limits(self, settings: BaseSettings) -> BatchLimits:
+    @classmethod
+    def make_limits(cls, settings: BaseSettings) -> BatchLimits:
         count = get(settings, "MONGO_BATCH_SIZE") if get(settings, "MONGO_USE_BATCH") else 1
         return batch_limits(settings, count, writes=get(settings, "MONGO_MAX_POOL_SIZE"))
 
-    def make_backoff(self, settings: BaseSettings) -> Backoff:
+    @classmethod
+    def make_backoff(cls, settings: BaseSettings) -> Backoff:
         first = get(settings, "MONGO_EXECUTE_RETRY_DELAY")
         return Backoff(first, get(settings, "CRAWLO_ITEM_RETRY_MAX_DELAY"))
+
+
+def mongo_writer(settings: BaseSettings, names: Mapping[str, str]) -> MongoWriter:
+    """Return what writes to where *settings* say; *names* may stand in the collection's name."""
+    source = get(settings, "MONGO_COLLECTION") or "{spider}"
+    return MongoWriter(mongo_options(settings), NameTemplate(source, names))
 
 
 def mongo_options(settings: BaseSettings) -> MongoOptions:

@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 MODES = ("insert", "upsert", "replace", "ignore")
 
 #: Server errors that say nothing about the item: no longer primary, shutting down, no right
-#: (any more), disk full, interrupted, write conflict, too many open cursors or locks.
+#: (any more), disk full, interrupted, write conflict, too many open cursors or locks, throttled.
 _NOT_THE_ITEM = frozenset(
     {6, 7, 13, 18, 24, 50, 64, 79, 89, 91, 100, 112, 133, 189, 202, 262, 9001}
-    | {10058, 10107, 11600, 11602, 13388, 13435, 13436, 14031, 8000}
+    | {10058, 10107, 11600, 11602, 13388, 13435, 13436, 14031, 16500, 8000}
 )  # fmt: skip
 _DUPLICATE_KEY = 11000
 _BAD_URI = (
@@ -86,12 +86,15 @@ class MongoWriter(Writer):
     async def open(self) -> None:
         try:
             import pymongo
+            from bson.codec_options import CodecOptions, TypeRegistry
             from pymongo import AsyncMongoClient, errors
         except ImportError:
             raise StorageError(
                 "the driver pymongo 4.9 or newer is missing: pip install 'crawlo_scrapy[mongodb]'"
             ) from None
         self._pymongo, self._errors = pymongo, errors
+        registry = TypeRegistry(fallback_encoder=_known_to_bson)
+        self._codec: CodecOptions[Any] = CodecOptions(type_registry=registry)
         options = self._options
         if options.uri.partition("?")[0].count("@") > 1:
             raise StorageError(_BAD_URI)
@@ -124,7 +127,6 @@ class MongoWriter(Writer):
 
     async def prepare(self, fields: Mapping[str, Any], item_class: type) -> Row:
         import bson
-        from bson.codec_options import CodecOptions, TypeRegistry
         from bson.objectid import ObjectId
         from bson.raw_bson import RawBSONDocument
 
@@ -142,12 +144,10 @@ class MongoWriter(Writer):
             document["_id"] = ObjectId() if insert else fingerprint(fields)
         if not self._key:
             chosen = {"_id": document["_id"]}
-        registry = TypeRegistry(fallback_encoder=_known_to_bson)
-        options: CodecOptions[Any] = CodecOptions(type_registry=registry)
         try:
-            raw = RawBSONDocument(bson.encode(document, codec_options=options))
+            raw = RawBSONDocument(bson.encode(document, codec_options=self._codec))
             # $eq: a value that is a dict must not be read as operators.
-            key = bson.encode({n: {"$eq": v} for n, v in chosen.items()}, codec_options=options)
+            key = bson.encode({n: {"$eq": v} for n, v in chosen.items()}, codec_options=self._codec)
         except (bson.errors.BSONError, OverflowError, RecursionError, ValueError) as exc:
             raise ItemRefused(f"it has no BSON form: {exc}") from None
         size = len(raw.raw)

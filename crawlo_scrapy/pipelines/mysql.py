@@ -11,6 +11,8 @@ from crawlo_scrapy.pipelines.names import NameTemplate
 from crawlo_scrapy.settings import get
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from scrapy.crawler import Crawler
     from scrapy.settings import BaseSettings
 
@@ -22,21 +24,27 @@ class MySQLPipeline(BatchedPipeline):
     """Stores each item in ``MYSQL_TABLE``, once where the table has a unique key."""
 
     def make_writer(self, crawler: Crawler) -> Writer:
-        settings = crawler.settings
-        source = get(settings, "MYSQL_TABLE") or "{spider}"
-        return MySQLWriter(mysql_options(settings), NameTemplate(source, self.names))
+        return mysql_writer(crawler.settings, self.names)
 
-    def make_limits(self, settings: BaseSettings) -> BatchLimits:
+    @classmethod
+    def make_limits(cls, settings: BaseSettings) -> BatchLimits:
         count = get(settings, "MYSQL_BATCH_SIZE") if get(settings, "MYSQL_USE_BATCH") else 1
         return batch_limits(settings, count, writes=get(settings, "MYSQL_POOL_MAX"))
 
-    def make_backoff(self, settings: BaseSettings) -> Backoff:
+    @classmethod
+    def make_backoff(cls, settings: BaseSettings) -> Backoff:
         first = get(settings, "MYSQL_EXECUTE_RETRY_DELAY")
         return Backoff(first, get(settings, "CRAWLO_ITEM_RETRY_MAX_DELAY"))
 
 
 #: Crawlo's name for the same.
 AsyncmyMySQLPipeline = MySQLPipeline
+
+
+def mysql_writer(settings: BaseSettings, names: Mapping[str, str]) -> MySQLWriter:
+    """Return what writes to where *settings* say; *names* may stand in the table's name."""
+    source = get(settings, "MYSQL_TABLE") or "{spider}"
+    return MySQLWriter(mysql_options(settings), NameTemplate(source, names))
 
 
 def mysql_options(settings: BaseSettings) -> MySQLOptions:

@@ -9,9 +9,9 @@ import math
 import types
 import typing
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from crawlo_scrapy.pipelines.errors import ItemRefused
 from crawlo_scrapy.pipelines.fields import to_json
@@ -39,6 +39,18 @@ _SQL_TYPES: list[tuple[type, str]] = [
 _WHOLE = frozenset({"tinyint", "smallint", "mediumint", "int", "bigint"})
 
 
+class Shape(NamedTuple):
+    """What items of one table and the same fields have in common.
+
+    `types` are those of the fields' columns; with `fingerprinted` one column more follows.
+    """
+
+    table: str
+    columns: tuple[str, ...]
+    types: tuple[str, ...]
+    fingerprinted: bool
+
+
 @dataclass(frozen=True)
 class Table:
     """A table's columns: lower-case name to name and data type. `unique`: it has a unique key."""
@@ -56,6 +68,16 @@ class Table:
                 f"table {self.name!r} has no column {field!r}; it has "
                 f"{', '.join(name for name, _ in self.columns.values())}"
             ) from None
+
+    def shape(self, fields: Iterable[str]) -> Shape:
+        """Return the shape of items with *fields*, or raise `ItemRefused`."""
+        found = [self.column(field) for field in fields]
+        columns = [name for name, _ in found]
+        fingerprinted = FINGERPRINT in self.columns and FINGERPRINT not in columns
+        if fingerprinted:
+            columns.append(FINGERPRINT)
+        types = tuple(data_type for _, data_type in found)
+        return Shape(self.name, tuple(columns), types, fingerprinted)
 
 
 def quote(identifier: str) -> str:
@@ -83,6 +105,23 @@ def create_table(name: str, fields: Mapping[str, Any], item_class: type) -> str:
         f"CREATE TABLE IF NOT EXISTS {quote(name)} ({', '.join(lines)}) "
         "ENGINE=InnoDB CHARACTER SET utf8mb4"
     )
+
+
+def insert(shape: Shape, rows: int, updated: Sequence[str], keep: bool) -> str:
+    """Return the statement that inserts so many *rows*, with a place for each value.
+
+    A row whose key is there gets the new values of *updated*; without any, *keep* leaves it.
+    """
+    names = ", ".join(map(quote, shape.columns))
+    one = "(" + ", ".join(["%s"] * len(shape.columns)) + ")"
+    head = f"INSERT INTO {quote(shape.table)} ({names}) VALUES ".replace("%", "%%")
+    tail = ", ".join(f"{quote(name)} = VALUES({quote(name)})" for name in updated)
+    if not tail and keep and shape.columns:
+        # Not INSERT IGNORE, which also cuts off text and zeroes numbers that do not fit.
+        tail = f"{quote(shape.columns[0])} = {quote(shape.columns[0])}"
+    if tail:
+        tail = f" ON DUPLICATE KEY UPDATE {tail}".replace("%", "%%")
+    return head + ", ".join([one] * rows) + tail
 
 
 def _hints(item_class: type) -> dict[str, Any]:

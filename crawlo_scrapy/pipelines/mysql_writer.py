@@ -8,14 +8,16 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from crawlo_scrapy.pipelines.errors import ItemRefused, StorageError, StorageUnavailable
 from crawlo_scrapy.pipelines.fields import fingerprint
 from crawlo_scrapy.pipelines.mysql_columns import (
     FINGERPRINT,
+    Shape,
     Table,
     create_table,
+    insert,
     most_bytes,
     quote,
     to_sql,
@@ -39,6 +41,8 @@ _NOT_THE_ITEM = frozenset(
 _SQL_MODE = "'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION,ERROR_FOR_DIVISION_BY_ZERO'"
 #: What a statement needs besides its values, and the protocol besides the statement, in bytes.
 _OVERHEAD = 64 * 1024
+#: How many combinations of a table and fields are remembered.
+_MOST_SHAPES = 10_000
 
 
 @dataclass(frozen=True)
@@ -65,10 +69,8 @@ class MySQLOptions:
         return f"MySQL at {self.host}:{self.port}"
 
 
-@dataclass(frozen=True, slots=True)
-class _Values:
-    table: str
-    columns: tuple[str, ...]
+class _Values(NamedTuple):
+    shape: Shape
     values: tuple[Any, ...]
 
 
@@ -86,6 +88,7 @@ class MySQLWriter(Writer):
         self._names = names
         self._pool: Any = None
         self._tables: dict[str, Table] = {}
+        self._shapes: dict[tuple[str, ...], Shape] = {}
         self._making = asyncio.Lock()
         self._max_packet = 1024 * 1024
         self._room = self._max_packet - _OVERHEAD
@@ -150,69 +153,66 @@ class MySQLWriter(Writer):
                 "Add a unique key, or a column: ALTER TABLE %s ADD COLUMN %s CHAR(32) UNIQUE",
                 name, quote(name), quote(FINGERPRINT),
             )  # fmt: skip
-        for column in self._options.update_columns:
-            if column.lower() not in table.columns:
-                raise StorageError(f"MYSQL_UPDATE_COLUMNS: table {name!r} has no {column!r}")
+        options = self._options
+        for setting, columns in (
+            ("MYSQL_UPDATE_COLUMNS", options.update_columns), ("MYSQL_UNIQUE_KEY", options.key)
+        ):  # fmt: skip
+            for column in columns:
+                if column.lower() not in table.columns:
+                    raise StorageError(f"{setting}: table {name!r} has no column {column!r}")
 
     async def prepare(self, fields: Mapping[str, Any], item_class: type) -> Row:
-        table = await self._table(self._names.name(fields, item_class), fields, item_class)
-        columns, values = [], []
-        for name, value in fields.items():
-            column, data_type = table.column(name)
-            columns.append(column)
-            values.append(to_sql(value, name, data_type))
-        if FINGERPRINT in table.columns and FINGERPRINT not in fields:
-            columns.append(FINGERPRINT)
+        table_name = self._names.name(fields, item_class)
+        shape = self._shapes.get((table_name, *fields))
+        if shape is None:
+            table = await self._table(table_name, fields, item_class)
+            shape = table.shape(fields)
+            if len(self._shapes) >= _MOST_SHAPES:
+                self._shapes.clear()
+            self._shapes[(table_name, *fields)] = shape
+        values = [
+            value if type(value) is str and value.isascii() else to_sql(value, name, kind)
+            for (name, value), kind in zip(fields.items(), shape.types, strict=True)
+        ]
+        if shape.fingerprinted:
             values.append(fingerprint(fields, self._options.key))
         size = most_bytes(values, enough=self._room)
         if size > self._room:
             raise ItemRefused(
                 f"it takes {size} bytes; max_allowed_packet of the server is {self._max_packet}"
             )
-        return Row(_Values(table.name, tuple(columns), tuple(values)), size)
+        return Row(_Values(shape, tuple(values)), size)
 
     async def write(self, rows: Sequence[Row]) -> None:
-        statements = self._statements(rows)
+        statements, options = self._statements(rows), self._options
         async with self._connection() as connection, connection.cursor() as cursor:
             if len(statements) > 1:  # one statement is a transaction by itself
                 await cursor.execute("START TRANSACTION")
-            for table, columns, group in statements:
+            for shape, group in statements:
                 values = [value for row in group for value in row.payload.values]
-                await cursor.execute(self._insert(table, columns, len(group)), values)
+                sql = insert(shape, len(group), self._updated(shape), options.insert_ignore)
+                await cursor.execute(sql, values)
             if len(statements) > 1:
                 await cursor.execute("COMMIT")
 
-    def _statements(self, rows: Sequence[Row]) -> list[tuple[str, tuple[str, ...], list[Row]]]:
+    def _updated(self, shape: Shape) -> Sequence[str]:
+        return self._options.update_columns or (shape.columns if self._options.auto_update else ())
+
+    def _statements(self, rows: Sequence[Row]) -> list[tuple[Shape, list[Row]]]:
         """Return the rows of each statement: of one table and columns, and in one packet."""
-        groups: dict[tuple[str, tuple[str, ...]], list[Row]] = defaultdict(list)
+        groups: dict[Shape, list[Row]] = defaultdict(list)
         for row in rows:
-            groups[row.payload.table, row.payload.columns].append(row)
-        statements: list[tuple[str, tuple[str, ...], list[Row]]] = []
-        for (table, columns), group in groups.items():
+            groups[row.payload.shape].append(row)
+        statements: list[tuple[Shape, list[Row]]] = []
+        for shape, group in groups.items():
             room = 0
             for row in group:
                 if row.size > room:
-                    statements.append((table, columns, []))
+                    statements.append((shape, []))
                     room = self._room
-                statements[-1][2].append(row)
+                statements[-1][1].append(row)
                 room -= row.size
         return statements
-
-    def _insert(self, table: str, columns: Sequence[str], rows: int) -> str:
-        names = ", ".join(map(quote, columns))
-        one = "(" + ", ".join(["%s"] * len(columns)) + ")"
-        head = f"INSERT INTO {quote(table)} ({names}) VALUES ".replace("%", "%%")
-        options = self._options
-        updated = list(options.update_columns) or (list(columns) if options.auto_update else [])
-        tail = ""
-        if updated:
-            tail = ", ".join(f"{quote(name)} = VALUES({quote(name)})" for name in updated)
-        elif options.insert_ignore:
-            # Not INSERT IGNORE, which also cuts off text and zeroes numbers that do not fit.
-            tail = f"{quote(columns[0])} = {quote(columns[0])}" if columns else ""
-        if tail:
-            tail = f" ON DUPLICATE KEY UPDATE {tail}".replace("%", "%%")
-        return head + ", ".join([one] * rows) + tail
 
     async def _table(self, name: str, fields: Mapping[str, Any], item_class: type) -> Table:
         """Return the table, made or looked up if it is not known yet."""

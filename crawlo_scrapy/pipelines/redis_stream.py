@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 from crawlo_scrapy import connection
 from crawlo_scrapy.pipelines.base import BatchedPipeline, batch_limits
-from crawlo_scrapy.pipelines.errors import ItemRefused, StorageError, StorageUnavailable
-from crawlo_scrapy.pipelines.fields import fingerprint, to_json
+from crawlo_scrapy.pipelines.errors import StorageError, StorageUnavailable
+from crawlo_scrapy.pipelines.fields import fingerprint
 from crawlo_scrapy.pipelines.names import default_node
+from crawlo_scrapy.pipelines.stream_format import encode
 from crawlo_scrapy.pipelines.writer import Row, Writer
 from crawlo_scrapy.settings import get
 from crawlo_scrapy.store.client import Client
 from crawlo_scrapy.store.errors import StoreError, StoreRefused
-from crawlo_scrapy.store.items import Items, ItemsFull, StreamItem
-from crawlo_scrapy.values import CannotEncode, Codec
+from crawlo_scrapy.store.items import Items, ItemsFull
 
 if TYPE_CHECKING:
     from scrapy.crawler import Crawler
@@ -44,7 +44,6 @@ class RedisStreamWriter(Writer):
         self._limit = limit
         self._once = once
         self._key = key
-        self._codec = Codec()
         self._writer = f"{default_node()}-{secrets.token_hex(4)}"
         self._batch = 0
         self._sending: Sequence[Row] | None = None
@@ -57,15 +56,9 @@ class RedisStreamWriter(Writer):
             raise StorageError(str(exc)) from None
 
     async def prepare(self, fields: Mapping[str, Any], item_class: type) -> Row:
-        try:
-            payload = (
-                to_json(fields) if self._format == "json" else self._codec.encode(dict(fields))
-            )
-        except CannotEncode as exc:
-            raise ItemRefused(str(exc)) from None
         known_by = bytes.fromhex(fingerprint(fields, self._key)) if self._once else None
-        path = f"{item_class.__module__}.{item_class.__qualname__}"
-        return Row(StreamItem(self._format, path, payload, known_by), len(payload) + 100)
+        item = encode(fields, item_class, self._format, known_by)
+        return Row(item, len(item.payload) + 100)
 
     async def write(self, rows: Sequence[Row]) -> None:
         if rows is not self._sending:  # not another attempt at the same batch
@@ -97,7 +90,8 @@ class RedisStreamPipeline(BatchedPipeline):
             key=get(settings, "CRAWLO_ITEM_KEY"),
         )
 
-    def make_limits(self, settings: BaseSettings) -> BatchLimits:
+    @classmethod
+    def make_limits(cls, settings: BaseSettings) -> BatchLimits:
         # One write at a time: batches are numbered, and a repeat is known by its number.
         return batch_limits(settings, get(settings, "CRAWLO_ITEM_BATCH_SIZE"), writes=1)
 
@@ -105,8 +99,11 @@ class RedisStreamPipeline(BatchedPipeline):
 def crawl_items(crawler: Crawler) -> Items:
     """Return the stream of the crawl, over a client of its own. Raises `StorageError`."""
     spider = crawler.spider.name if crawler.spider else crawler.spidercls.name
+    address = connection.address(crawler.settings)
+    # What the queue, the heartbeat and the stats leave, in halves: there are two pipelines.
+    share = max(1, (address.max_connections - connection.FIXED_CONNECTIONS) // 2)
     try:
-        client = Client.connect(connection.address(crawler.settings), f"items-{spider}")
+        client = Client.connect(address, f"items-{spider}", connections=share)
     except StoreRefused as exc:
         raise StorageError(str(exc)) from None
     return Items(client, connection.keys(crawler.settings, spider))

@@ -1,124 +1,86 @@
-"""One way to a Redis client, whatever the address looks like."""
+"""One way to a Redis client, whether there is one server, a master that moves, or a cluster."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Iterable, Sequence
+from dataclasses import replace
 from typing import Any
-from urllib.parse import urlsplit
 
 import redis.asyncio
-import redis.exceptions as rex
+from redis.asyncio.cluster import ClusterNode, RedisCluster
 from redis.asyncio.retry import Retry
+from redis.asyncio.sentinel import MasterNotFoundError, Sentinel, SentinelConnectionPool
 from redis.backoff import NoBackoff
 
-from crawlo_scrapy.store.errors import StoreRefused, translate
+from crawlo_scrapy.store.address import Address, Tls, invalid_url
+from crawlo_scrapy.store.errors import (
+    CLIENT_ERRORS,
+    StoreError,
+    StoreRefused,
+    StoreUnavailable,
+    translate,
+)
+
+__all__ = ["Address", "Client", "Tls"]
 
 OLDEST_REDIS = (6, 2)
 OLDEST_VALKEY = (7, 2)
 
 
-@dataclass(frozen=True)
-class Address:
-    """Where Redis is and how to log in. The password never shows in a repr.
-
-    With `url` the other parts only fill in what the URL leaves out. `timeout` is in seconds.
-    """
-
-    url: str | None = field(default=None, repr=False)
-    host: str = "127.0.0.1"
-    port: int = 6379
-    db: int = 0
-    username: str | None = None
-    password: str | None = field(default=None, repr=False)
-    max_connections: int = 20
-    timeout: float = 10.0
-    options: dict[str, Any] = field(default_factory=dict, repr=False)
-
-    def __str__(self) -> str:
-        if not self.url:
-            return f"{self.host}:{self.port}/{self.db}"
-        if not is_valid(self.url):
-            # A part of a password that is not percent-encoded may stand anywhere in it.
-            return "(an address that is not valid)"
-        parts = urlsplit(self.url)
-        if parts.scheme == "unix":
-            return parts.path
-        port = f":{parts.port}" if parts.port else ""
-        return f"{parts.hostname or 'localhost'}{port}{parts.path if parts.path != '/' else ''}"
-
-
-def is_valid(url: str) -> bool:
-    """Return whether *url* is a Redis URL; redis-py takes many a one that is none."""
-    try:
-        parts = urlsplit(url)
-        database = parts.path.strip("/")
-        _ = parts.port
-    except ValueError:
-        return False
-    if parts.fragment or "@" in parts.query:
-        return False
-    if parts.scheme == "unix":
-        return bool(parts.path)
-    return parts.scheme in ("redis", "rediss") and (not database or database.isdigit())
-
-
-def client_options(address: Address, name: str) -> dict[str, Any]:
-    """Return what every client is made with, except how it retries.
-
-    Raises `StoreRefused` for a URL that does not parse.
-    """
-    if address.url is not None and not is_valid(address.url):
-        raise invalid_url()
-    return {
-        "db": address.db,
-        "username": address.username,
-        "password": address.password,
-        "max_connections": address.max_connections,
-        "socket_timeout": address.timeout,
-        "socket_connect_timeout": address.timeout,
-        "protocol": 2,
-        "client_name": "".join(c if c.isalnum() or c in "-_." else "_" for c in name) or None,
-        **address.options,
-    }
-
-
-def invalid_url() -> StoreRefused:
-    """Return the error for a URL that does not parse."""
-    return StoreRefused(
-        "REDIS_URL is not a valid Redis URL: it must look like "
-        "redis://user:password@host:6379/0, rediss://… or unix:///path; "
-        "special characters in the password must be percent-encoded."
-    )
-
-
 class Client:
-    """A Redis client and the address to name in messages."""
+    """A Redis client and the address to name in messages.
 
-    def __init__(self, redis_client: redis.asyncio.Redis, address: str) -> None:
-        self.redis = redis_client
-        self.address = address
+    Nothing is tried twice in silence: a reconnect that nobody notices would hide that the server
+    lost what it had confirmed. But after an error that says that Redis cannot serve now, idle
+    connections are closed, since another server may have taken over: the next call resolves
+    names, and asks Sentinels and clusters, anew.
+    """
+
+    def __init__(self, address: Address, name: str = "", connections: int = 1) -> None:
+        self.address = str(address)
+        self._where = address
+        self._sentinels: list[redis.asyncio.Redis] = []
+        self._cluster: RedisCluster | None = None
+        #: The client below. It does not keep to the number of connections: use `call` and `send`.
+        self.redis: Any
+        if address.cluster_nodes:
+            self._cluster = self.redis = _open_cluster(address, name, connections)
+        else:
+            self.redis = redis.asyncio.Redis.from_pool(self._open_pool(address, name))
+        self._turns = asyncio.Semaphore(connections)
 
     @classmethod
-    def connect(cls, address: Address, name: str = "") -> Client:
+    def connect(cls, address: Address, name: str = "", *, connections: int = 1) -> Client:
         """Return a client; nothing is sent yet. *name* shows in CLIENT LIST.
 
-        Retries are the caller's: a reconnect that nobody notices would hide that the server
-        lost what it had confirmed. Raises `StoreRefused` for a URL that does not parse.
+        It opens *connections* to one server at most; further calls wait for one that is free.
+        With a cluster it has one more, to learn who serves what. Raises `StoreRefused` for an
+        address that cannot be one.
         """
-        options = client_options(address, name) | {"retry": Retry(NoBackoff(), 0)}
-        if address.url is None:
-            client = redis.asyncio.Redis(host=address.host, port=address.port, **options)
-            return cls(client, str(address))
+        return cls(address, name, connections)
+
+    def _open_pool(self, address: Address, name: str) -> redis.asyncio.ConnectionPool:
+        if address.sentinels:
+            self._sentinels = address.sentinel_clients(_sentinel_client)
+            guide = _Guide([])  # type: ignore[no-untyped-call]
+            guide.sentinels = self._sentinels
+            options = {**address.options(name), "retry": _never(), "ssl": address.tls is not None}
+            return SentinelConnectionPool(  # type: ignore[no-untyped-call]
+                address.service, guide, **options
+            )
+        url = address.server_url()
+        options = {**address.options(name, url), "retry": _never()}
         try:
-            client = redis.asyncio.Redis.from_url(address.url, **options)
-            return cls(client, str(address))
+            return redis.asyncio.ConnectionPool.from_url(url, **options)
         except ValueError:
             # The text of the error may hold the URL, and so a password.
             raise invalid_url() from None
 
     async def check_server(self) -> str:
         """Return name and version of the server. Raises `StoreRefused` when it is too old."""
-        info = await self.call("info", "server")
+        info = await self.call("info", "server", near="")
         if "valkey_version" in info:
             name, version, oldest = "Valkey", str(info["valkey_version"]), OLDEST_VALKEY
         else:
@@ -131,16 +93,183 @@ class Client:
             )
         return f"{name} {version}"
 
-    async def call(self, method: str, *args: Any, **kwargs: Any) -> Any:
-        """Call one method of the client, with our errors. Raises `StoreError`."""
+    async def check_master(self, near: str) -> None:
+        """Return if the server of the key *near* is a master. Raises `StoreUnavailable`.
+
+        A replica may be empty because it has not copied its master yet.
+        """
+        info = await self.call("info", "replication", near=near)
+        if info.get("role") != "master":
+            await self._renew()
+            raise StoreUnavailable(
+                f"Redis at {self.address} cannot serve now: it is a replica that has not copied "
+                "its master yet"
+            )
+
+    async def call(self, method: str, *args: Any, near: str | None = None, **kwargs: Any) -> Any:
+        """Call one method of the client, with our errors. Raises `StoreError`.
+
+        A command without keys needs *near*: of a cluster, the server of that key gets it.
+        """
         try:
-            return await getattr(self.redis, method)(*args, **kwargs)
-        except (rex.RedisError, OSError) as exc:
-            raise translate(exc, self.address) from exc
+            async with self._turns:
+                if self._cluster is not None and near is not None:
+                    kwargs["target_nodes"] = await self._node(near)
+                return await getattr(self.redis, method)(*args, **kwargs)
+        except CLIENT_ERRORS as exc:
+            raise await self.failure(exc) from exc
+
+    async def send(
+        self,
+        commands: Iterable[Sequence[Any]],
+        *,
+        near: str | None = None,
+        transaction: bool = False,
+    ) -> list[Any]:
+        """Send *commands* in one round trip and return their results, errors among them.
+
+        Those without keys need *near*, as in `call`. A *transaction* is of one crawl. Raises
+        `StoreError` when they could not be sent, or no answer came.
+        """
+        try:
+            async with self._turns:
+                targets = {}
+                if self._cluster is not None and near is not None:
+                    targets["target_nodes"] = [await self._node(near)]
+                pipeline = self.redis.pipeline(transaction=transaction)
+                for command in commands:
+                    pipeline.execute_command(*command, **targets)
+                results: list[Any] = await pipeline.execute(raise_on_error=False)
+        except CLIENT_ERRORS as exc:
+            raise await self.failure(exc) from exc
+        return results
+
+    async def failure(self, exc: BaseException) -> StoreError:
+        """Return what an error of `send` means; the next call connects anew if that may help."""
+        error = translate(exc, self.address, self._where.settings)
+        if isinstance(error, StoreUnavailable):
+            await self._renew()
+        return error
+
+    async def _renew(self) -> None:
+        try:
+            if self._cluster is not None:
+                await self._cluster.aclose()
+            else:
+                await self.redis.connection_pool.disconnect(inuse_connections=False)
+        except CLIENT_ERRORS:
+            return  # of connections that were broken anyway
+
+    async def server_of(self, key: str) -> str:
+        """Return which server of a cluster has *key*; "" where there is only one."""
+        if self._cluster is None:
+            return ""
+        try:
+            return (await self._node(key)).name
+        except CLIENT_ERRORS as exc:
+            raise await self.failure(exc) from exc
+
+    async def servers(self) -> list[Address]:
+        """Return the address of each master; where there is only one, that of this client."""
+        if self._cluster is None:
+            return [self._where]
+        await self.server_of("")
+        nodes = self._cluster.get_primaries()
+        return [
+            replace(
+                self._where, url=None, host=str(node.host), port=int(node.port), cluster_nodes=()
+            )
+            for node in nodes
+        ]
+
+    async def _node(self, key: str) -> ClusterNode:
+        assert self._cluster is not None
+        await self._cluster.initialize()
+        node = self._cluster.get_node_from_key(key)
+        assert node is not None
+        return node
+
+    async def scan(
+        self, match: str, step: int, *, near: str | None = None
+    ) -> AsyncIterator[list[bytes]]:
+        """Yield the names of all keys that *match*, in lists; some may come twice.
+
+        A server looks at *step* keys at a time, or a few more.
+
+        Where all that can match are of one crawl, *near* is one of them, and of a cluster only
+        the server of that crawl is asked. Raises `StoreError`.
+        """
+        while True:
+            before = await self.server_of(near or "")
+            for node in self._scanned(near):
+                async for page in self._scan_server(match, step, node):
+                    yield page
+            if near is None or self._cluster is None:
+                return
+            # A cursor means nothing to another server, and only commands with keys tell of a move.
+            await self.call("exists", near)
+            if await self.server_of(near) == before:
+                return
+
+    def _scanned(self, near: str | None) -> list[ClusterNode | None]:
+        if self._cluster is None:
+            return [None]
+        if near is None:
+            return list(self._cluster.get_primaries())
+        return [self._cluster.get_node_from_key(near)]
+
+    async def _scan_server(
+        self, match: str, step: int, node: ClusterNode | None
+    ) -> AsyncIterator[list[bytes]]:
+        target: dict[str, Any] = {} if node is None else {"target_nodes": node}
+        cursor = 0
+        while True:
+            reply = await self.call("scan", cursor, match=match, count=step, **target)
+            cursor, page = reply if node is None else (reply[0][node.name], reply[1])
+            yield page
+            if not int(cursor):
+                return
 
     async def close(self) -> None:
         """Close all connections; never raises for a server that is gone."""
+        closing = [client.aclose for client in (self.redis, *self._sentinels)]
+        if self._cluster is not None:
+            # It leaves connections open after an error.
+            asked = self._cluster.nodes_manager.startup_nodes.values()
+            closing += [node.disconnect for node in (*asked, *self._cluster.get_nodes())]
+        for close in closing:
+            with contextlib.suppress(*CLIENT_ERRORS, RuntimeError):
+                await close()
+
+
+class _Guide(Sentinel):
+    async def discover_master(self, service_name: str) -> tuple[str, int]:
         try:
-            await self.redis.aclose()
-        except (rex.RedisError, OSError, RuntimeError):
-            return
+            found: tuple[str, int] = await super().discover_master(service_name)
+            return found
+        except MasterNotFoundError:
+            pass  # its text shows passwords, and not the reason
+        raise MasterNotFoundError(service_name) from await self._reason()
+
+    async def _reason(self) -> BaseException | None:
+        for sentinel in self.sentinels:
+            try:
+                await sentinel.ping()
+            except CLIENT_ERRORS as exc:
+                return exc
+        return None
+
+
+def _never() -> Retry:
+    return Retry(NoBackoff(), 0)
+
+
+def _sentinel_client(url: str, **options: Any) -> redis.asyncio.Redis:
+    # A connection that has become stale since it was last asked is no sign that it is down.
+    return redis.asyncio.Redis.from_url(url, retry=Retry(NoBackoff(), 1), **options)
+
+
+def _open_cluster(address: Address, name: str, connections: int) -> RedisCluster:
+    options = address.cluster_options(name)
+    nodes = [ClusterNode(*place) for place in address.cluster_places()]
+    return RedisCluster(startup_nodes=nodes, max_connections=connections, retry=_never(), **options)

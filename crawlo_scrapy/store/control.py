@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from crawlo_scrapy.store.client import Client
+from crawlo_scrapy.store.dead_letters import DeadLetters
 from crawlo_scrapy.store.keys import Keys
 from crawlo_scrapy.store.scripts import Call, run
 
@@ -95,6 +96,13 @@ class Control:
         value = "" if seconds is None else round(seconds * 1000)
         keys = [self._keys.meta, self._keys.limits, self._keys.holds]
         await run(self._client, Call("slot_limit", keys, [slot, value]))
+
+    async def requeue(self, who: str, reason: str) -> int:
+        """Queue the dead letters of *reason* again; return how many. Raises `NotPossible`."""
+        letters = DeadLetters(self._client, self._keys)
+        ids = {letter.id async for letter in letters.list() if letter.reason == reason}
+        await self._change(who, f"dead-letters requeue --reason {reason} ({len(ids)})")
+        return await letters.requeue(list(ids))
 
     async def read(self) -> dict[str, str]:
         """Return what is wanted."""

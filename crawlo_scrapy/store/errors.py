@@ -99,6 +99,11 @@ def _refusal(exc: BaseException, text: str, settings: str, login: str) -> str:
         )
     if "cluster support disabled" in text or "Cluster mode is not enabled" in text:
         return "is not a cluster. Unset REDIS_CLUSTER_NODES and set REDIS_HOST or REDIS_URL."
+    if "same key slot" in text:
+        return (
+            "is a cluster, and a key of yours is on another master than the crawl: put the crawl's "
+            "hash tag, {project:spider}, into redis_key."
+        )
     if isinstance(exc, rex.MovedError) and "CLUSTER" not in settings:
         return "is a node of a Redis Cluster. Set REDIS_CLUSTER_NODES to some of its nodes."
     return ""

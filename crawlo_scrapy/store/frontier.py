@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -10,10 +9,9 @@ from typing import Any, NamedTuple
 from uuid import uuid4
 
 from crawlo_scrapy.store.client import Client
+from crawlo_scrapy.store.items import purge_items
 from crawlo_scrapy.store.keys import Keys
 from crawlo_scrapy.store.scripts import Call, run
-
-logger = logging.getLogger(__name__)
 
 #: How long a dead worker's record is kept for `crawlo-scrapy status`, in seconds.
 WORKER_RECORD_TTL = 24 * 60 * 60
@@ -261,24 +259,9 @@ class Frontier:
                     return int(found)
                 found += removed
         if not queue_only:
-            found += await self._purge_items(token, items)
+            found += await purge_items(self.client, keys, token, undrained=items)
         await run(self.client, Call("purge_end", [keys.meta], [token, int(queue_only)]))
         return int(found)
-
-    async def _purge_items(self, token: str, undrained: bool) -> int:
-        keys = self.keys
-        names = [keys.meta, keys.items, keys.items_dead, keys.items_writers]
-        [[removed, waiting, dead]] = await run(
-            self.client, Call("purge_items", names, [token, int(undrained)])
-        )
-        if waiting or dead:
-            logger.warning(
-                "%d items of %s that nobody has drained and %d dead ones stay in Redis: "
-                "`crawlo-scrapy items drain %s --to …` stores them, `crawlo-scrapy purge %s "
-                "--items` removes them",
-                waiting, keys.name, dead, keys.name, keys.name,
-            )  # fmt: skip
-        return max(0, int(removed))
 
     def _key_batches(self) -> AsyncIterator[list[bytes]]:
         return self.client.scan(self.keys.prefix + "*", PURGE_STEP, near=self.keys.meta)

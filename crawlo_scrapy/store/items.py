@@ -1,23 +1,26 @@
 """The stream of items that are on their way from the workers to their storage.
 
-An entry leaves the stream only by `done`, which a reader calls once its storage has confirmed.
+Workers append to it; `store.item_reader` takes entries out, `store.dead_items` keeps those that
+no storage takes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-
-import redis.exceptions as rex
 
 from crawlo_scrapy.store import seen
 from crawlo_scrapy.store.client import Client
-from crawlo_scrapy.store.errors import translate
 from crawlo_scrapy.store.keys import Keys
 from crawlo_scrapy.store.scripts import Call, run
 
-#: The consumer group that all readers of a crawl's items share.
-GROUP = "drain"
+logger = logging.getLogger(__name__)
+
+#: How many entries are read in one step, to look at them.
+STEP = 500
+#: What stands in an entry besides the item itself, which is under its format's name.
+_ABOUT = frozenset({b"class", b"reason", b"storage"})
 
 
 class ItemsFull(Exception):
@@ -37,11 +40,17 @@ class StreamItem:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """An item in the stream. `deliveries` counts how often readers have been given it."""
+    """An item in the stream; a dead one with the `reason` why its `storage` refused it."""
 
     id: str
     item: StreamItem
-    deliveries: int = 1
+    reason: str = ""
+    storage: str = ""
+
+    @property
+    def time(self) -> int:
+        """When it was appended, by Redis's clock, in milliseconds since 1970."""
+        return int(self.id.partition("-")[0])
 
 
 class Items:
@@ -69,7 +78,7 @@ class Items:
         if reply[0] == b"full":
             raise ItemsFull(
                 f"{keys.items} holds {reply[1]} items, as many as it may: start "
-                "`crawlo-scrapy items drain`, or more of them"
+                f"`crawlo-scrapy items drain {keys.name} --to …`, or more of them"
             )
         return [int(place) for place in reply[2:]]
 
@@ -92,54 +101,62 @@ class Items:
         """Return how many items wait in the stream, those included that a reader has now."""
         return int(await self.client.call("xlen", self.keys.items))
 
-    async def open_group(self) -> None:
-        """Make the readers' group, from the stream's beginning, unless it is there."""
-        try:
-            await self.client.redis.xgroup_create(self.keys.items, GROUP, id="0", mkstream=True)
-        except rex.ResponseError as exc:
-            if not str(exc).startswith("BUSYGROUP"):
-                raise translate(exc, self.client.address) from exc
-        except (rex.RedisError, OSError) as exc:
-            raise translate(exc, self.client.address) from exc
+    async def last(self, count: int) -> list[Entry]:
+        """Return the newest *count* items, oldest first; no reader misses them for it."""
+        found = await self.client.call("xrevrange", self.keys.items, count=count)
+        return [parse_entry(*entry) for entry in reversed(found)]
 
-    async def read(self, reader: str, count: int, wait_ms: int | None = None) -> list[Entry]:
-        """Return up to *count* items that no reader has; wait for the first up to *wait_ms*."""
-        reply = await self.client.call(
-            "xreadgroup", GROUP, reader, {self.keys.items: ">"}, count=count, block=wait_ms
-        )
-        return [_entry(*found) for _, entries in reply or () for found in entries]
+    async def wait_after(self, entry_id: str, wait_ms: int) -> list[Entry]:
+        """Return what was appended after *entry_id*; wait for the first up to *wait_ms*."""
+        key = self.keys.items
+        command = ("XREAD", "COUNT", STEP, "BLOCK", wait_ms, "STREAMS", key, entry_id)
+        reply = await self.client.call("execute_command", *command, near=key)
+        return [parse_entry(*found) for _, entries in reply or () for found in entries]
 
-    async def take_over(self, reader: str, count: int, silent_ms: int) -> list[Entry]:
-        """Return up to *count* items that another reader took *silent_ms* ago and never settled."""
-        stuck = await self.client.call(
-            "xpending_range", self.keys.items, GROUP, "-", "+", count, idle=silent_ms
-        )
-        times = {entry["message_id"]: int(entry["times_delivered"]) + 1 for entry in stuck}
-        if not times:
-            return []
-        taken = await self.client.call(
-            "xclaim", self.keys.items, GROUP, reader, silent_ms, list(times)
-        )
-        return [_entry(entry_id, found, times[entry_id]) for entry_id, found in taken if found]
+    def all(self) -> AsyncIterator[Entry]:
+        """Yield what is in the stream now, oldest first, and nothing that comes meanwhile."""
+        return scan(self.client, self.keys.items)
 
-    async def done(self, ids: Sequence[str]) -> None:
-        """Remove entries that are stored."""
-        if ids:
-            pipeline = self.client.redis.pipeline(transaction=True)
-            pipeline.xack(self.keys.items, GROUP, *ids)
-            pipeline.xdel(self.keys.items, *ids)
-            try:
-                await pipeline.execute()
-            except (rex.RedisError, OSError) as exc:
-                raise translate(exc, self.client.address) from exc
+
+async def scan(client: Client, stream: str) -> AsyncIterator[Entry]:
+    """Yield what is in *stream* now, in steps. Raises `StoreError`."""
+    newest = await client.call("xrevrange", stream, count=1)
+    after = "-"
+    while newest:
+        page = await client.call("xrange", stream, after, newest[0][0], STEP)
+        for found in page:
+            yield parse_entry(*found)
+        if len(page) < STEP:
+            return
+        after = f"({page[-1][0].decode()}"
+
+
+async def purge_items(client: Client, keys: Keys, token: str, undrained: bool) -> int:
+    """Do a purge's part: remove the stream, *undrained* items in it only if so. Returns how many.
+
+    *token* is the purge's; the number is of keys. What stays is logged.
+    """
+    names = [keys.meta, keys.items, keys.items_dead, keys.items_writers]
+    [[removed, waiting, dead]] = await run(
+        client, Call("purge_items", names, [token, int(undrained)])
+    )
+    if waiting or dead:
+        logger.warning(
+            "%d items of %s that nobody has drained and %d dead ones stay in Redis: "
+            "`crawlo-scrapy items drain %s --to …` stores the former, `crawlo-scrapy items dead "
+            "list %s` shows the latter, `crawlo-scrapy purge %s --items` removes all",
+            waiting, keys.name, dead, keys.name, keys.name, keys.name,
+        )  # fmt: skip
+    return max(0, int(removed))
 
 
 def _bits(fingerprints: Sequence[bytes]) -> list[int]:
     return [bits for fingerprint in fingerprints for bits in seen.split(fingerprint)]
 
 
-def _entry(entry_id: bytes, found: dict[bytes, bytes], deliveries: int = 1) -> Entry:
-    item_class = found.get(b"class", b"").decode("utf-8", "replace")
-    format, payload = next(((k, v) for k, v in found.items() if k != b"class"), (b"", b""))
-    item = StreamItem(format.decode("utf-8", "replace"), item_class, payload)
-    return Entry(entry_id.decode(), item, deliveries)
+def parse_entry(entry_id: bytes, found: dict[bytes, bytes]) -> Entry:
+    """Return an entry of the stream, or of the dead items, as it stands there."""
+    about = {name: found.get(name, b"").decode("utf-8", "replace") for name in _ABOUT}
+    format, payload = next(((k, v) for k, v in found.items() if k not in _ABOUT), (b"", b""))
+    item = StreamItem(format.decode("utf-8", "replace"), about[b"class"], payload)
+    return Entry(entry_id.decode(), item, about[b"reason"], about[b"storage"])

@@ -12,7 +12,6 @@ from typing import Any
 import redis.exceptions as rex
 
 from crawlo_scrapy.store.client import Client
-from crawlo_scrapy.store.errors import translate
 
 _INCLUDE = re.compile(r"^--#include (\w+)$", re.MULTILINE)
 
@@ -44,47 +43,31 @@ class Call:
         self.keys = keys
         self.args = args
 
+    def command(self, name: str, script: str) -> tuple[Any, ...]:
+        """Return EVALSHA with a script's hash, or EVAL with all of it, as words."""
+        return (name, script, len(self.keys), *self.keys, *self.args)
+
 
 async def run(client: Client, *calls: Call) -> list[Any]:
     """Run *calls* in their order, in one round trip, and return their results.
 
-    A server that does not know a script (it was restarted, or another took over) is taught it,
-    and all calls are sent again: every script here may be repeated. Raises `StoreError`.
+    Where a server does not know a script (it was restarted, or another took over), all calls are
+    sent again with their scripts: every script here may be repeated. Raises `StoreError`.
     """
-    try:
-        results = await _send(client, calls)
-        if any(isinstance(result, rex.NoScriptError) for result in results):
-            await _teach(client)
-            results = await _send(client, calls)
-    except (rex.RedisError, OSError) as exc:
-        raise translate(exc, client.address) from exc
+    results = await client.send([call.command("EVALSHA", call.script.sha) for call in calls])
+    if any(isinstance(result, rex.NoScriptError) for result in results):
+        results = await client.send([call.command("EVAL", call.script.source) for call in calls])
     for result in results:
         if isinstance(result, Exception):
-            raise translate(result, client.address) from result
+            raise await client.failure(result) from result
     return results
 
 
-async def teach(client: Client) -> None:
-    """Teach the server all scripts, so that the first of each kind need not be sent twice."""
-    try:
-        await _teach(client)
-    except (rex.RedisError, OSError) as exc:
-        raise translate(exc, client.address) from exc
-
-
-async def _teach(client: Client) -> None:
+async def teach(client: Client, near: str) -> None:
+    """Teach the server of the key *near* all scripts, so that no call need be sent twice."""
     folder = files("crawlo_scrapy.store") / "lua"
-    names = [file.name.removesuffix(".lua") for file in folder.iterdir()]
-    pipeline = client.redis.pipeline(transaction=False)
-    for name in sorted(names):
-        if not name.startswith("_"):
-            pipeline.script_load(script(name).source)
-    await pipeline.execute()
-
-
-async def _send(client: Client, calls: Sequence[Call]) -> list[Any]:
-    pipeline = client.redis.pipeline(transaction=False)
-    for call in calls:
-        pipeline.evalsha(call.script.sha, len(call.keys), *call.keys, *call.args)
-    results: list[Any] = await pipeline.execute(raise_on_error=False)
-    return results
+    names = sorted(file.name.removesuffix(".lua") for file in folder.iterdir())
+    commands = [("SCRIPT LOAD", script(name).source) for name in names if not name.startswith("_")]
+    for result in await client.send(commands, near=near):
+        if isinstance(result, Exception):
+            raise await client.failure(result) from result

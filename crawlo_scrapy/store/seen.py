@@ -34,7 +34,7 @@ def split(fingerprint: bytes) -> tuple[int, int]:
 async def bucket_fill(client: Client) -> int:
     """Return how many members a bucket should hold on average on this server."""
     try:
-        answer = await client.call("config_get", "set-max-intset-entries")
+        answer = await client.call("config_get", "set-max-intset-entries", near="")
         limit = int(next(iter(answer.values()), 512))
     except StoreError:
         # CONFIG is often forbidden; 512 is the default of Redis and Valkey.

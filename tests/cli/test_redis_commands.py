@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
 import redis
 
+from crawlo_scrapy.cli.startproject import write_project
 from crawlo_scrapy.localserver import LocalRedis
 from tests.cli.conftest import Command
 from tests.servers import default_redis
@@ -35,6 +37,19 @@ def test_doctor_warns_of_what_loses_requests(crawlo: Command) -> None:
 def test_doctor_without_redis(crawlo: Command) -> None:
     status, levels = findings(crawlo, "--redis-url", "redis://127.0.0.1:1")
     assert (status, levels["Redis"], levels["project"]) == (1, "error", "ok")
+
+
+@pytest.mark.parametrize(
+    ("template", "subject", "level"),
+    [("simple", "mode", "ok"), ("default", "Redis", "warning"), ("distributed", "Redis", "error")],
+)
+def test_doctor_where_redis_is_not_needed(
+    crawlo: Command, tmp_path: Path, template: str, subject: str, level: str
+) -> None:
+    write_project(tmp_path / "some_1", "some_1", template)
+    done = crawlo("doctor", "--json", cwd=tmp_path / "some_1", REDIS_PORT="1")
+    assert {f["subject"]: f["level"] for f in json.loads(done.stdout)}[subject] == level
+    assert done.returncode == (level == "error")
 
 
 def test_a_server_takes_redis_conf(crawlo: Command, tmp_path: Path) -> None:

@@ -146,6 +146,13 @@ def guarded(redis_server: LocalRedis) -> Iterator[Dashboard]:
         yield found
 
 
+@pytest.fixture(scope="session")
+def acting(redis_server: LocalRedis) -> Iterator[Dashboard]:
+    """The same without a token, where crawls can be steered."""
+    with Dashboard(redis_server.url, "--all", "--actions") as found:
+        yield found
+
+
 @pytest.fixture
 def crawl(redis_url: str, project: str) -> Iterator[SimulatedCrawl]:
     """A crawl of four nodes and half an hour; keys of its own."""

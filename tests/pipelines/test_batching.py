@@ -139,6 +139,36 @@ async def test_one_bad_row_costs_few_writes():
     assert len(storage.writes) <= 2 * 10 + 1
 
 
+async def test_only_the_storage_says_that_it_is_back():
+    """Rows that are made ready meanwhile tell nothing."""
+    storage, watch = Storage(), Watch()
+    storage.failures = [StorageUnavailable("gone")] * 3
+    batch = batcher(storage, watch)
+
+    async def ready():
+        return row(2)
+
+    backs = []
+    watch.back = lambda: backs.append(len(storage.writes))
+    storing = asyncio.create_task(batch.store(row(1)))
+    await watch.is_away.wait()
+    await batch.store(await batch.persist(ready))
+    await storing
+    assert backs == [4]
+
+
+async def test_abort_leaves_nothing_under_way():
+    storage, watch = Storage(), Watch()
+    storage.failures = [StorageUnavailable("gone")] * 1000
+    batch = batcher(storage, watch, count=1, writes=1)
+    storing = [asyncio.create_task(batch.store(row(i))) for i in range(3)]
+    await watch.is_away.wait()
+    await batch.abort()
+    results = await asyncio.gather(*storing, return_exceptions=True)
+    assert all(isinstance(result, asyncio.CancelledError) for result in results)
+    assert storage.kept == []
+
+
 async def test_an_outage_is_waited_out():
     storage, watch = Storage(), Watch()
     storage.failures = [StorageUnavailable("gone")] * 3

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 from types import SimpleNamespace
 
@@ -102,6 +103,18 @@ async def test_a_crawl(settings, monkeypatch):
     assert crawler.stats.get_value("item_scraped_count") == 20
 
 
+@pytest.mark.parametrize(("before", "after"), [(700, 10_000), (20_000, 20_000), (0, 0)])
+async def test_garbage_is_looked_for_less_often(pipeline, before, after):
+    own = gc.get_threshold()
+    try:
+        gc.set_threshold(before, 7, 8)
+        await as_future(pipeline.open_spider())
+        assert gc.get_threshold() == (after, 7, 8)
+    finally:
+        gc.set_threshold(*own)
+        await as_future(pipeline.close_spider())
+
+
 async def test_refused_items_are_dropped_and_kept(settings, tmp_path, caplog):
     settings["PLAN"] = {"refuse": {3, 5}}
     crawler = await crawl(Items, settings)
@@ -115,6 +128,17 @@ async def test_refused_items_are_dropped_and_kept(settings, tmp_path, caplog):
         (line["reason"], line["spider"], line["node"], line["item_class"]) for line in dead
     } == {("it has a bad number", "items", "n1", "builtins.dict")}
     assert caplog.text.count("memory refused an item of class builtins.dict: it has a bad") == 2
+
+
+async def test_an_error_that_nobody_thought_of_loses_no_item(pipeline, tmp_path, monkeypatch):
+    async def prepare(fields, item_class):
+        return 1 / 0
+
+    monkeypatch.setattr(pipeline.writer, "prepare", prepare)
+    with pytest.raises(DropItem, match="division by zero"):
+        await pipeline.process_item({"n": 1})
+    [line] = (tmp_path / "dead_items" / "items.jsonl").read_text().splitlines()
+    assert json.loads(line)["fields"] == {"n": 1}
 
 
 async def test_a_storage_that_takes_nothing_ends_the_crawl(settings):

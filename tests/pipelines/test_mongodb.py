@@ -7,7 +7,6 @@ import datetime as dt
 import decimal
 import enum
 import gc
-import os
 import sys
 
 import bson
@@ -21,24 +20,19 @@ from tests.pipelines.storing import names, store
 
 
 @pytest.fixture
-def uri(request):
-    return os.environ.get("CRAWLO_TEST_MONGODB_URI") or request.getfixturevalue("mongodb").uri
-
-
-@pytest.fixture
-def make(uri, target):
+def make(mongodb_uri, target):
     """Returns a writer to this test's collection."""
 
     def make(source=target, **options):
-        options = {"uri": uri, "database": "crawl", **options}
+        options = {"uri": mongodb_uri, "database": "crawl", **options}
         return MongoWriter(MongoOptions(**options), names(source))
 
     return make
 
 
 @pytest.fixture
-def collection(uri, target):
-    with pymongo.MongoClient(uri) as client:
+def collection(mongodb_uri, target):
+    with pymongo.MongoClient(mongodb_uri) as client:
         yield client["crawl"][target]
         client["crawl"].drop_collection(target)
 
@@ -115,17 +109,18 @@ async def test_an_index_of_the_users_own(make, collection):
     assert "duplicate key" in reasons[1]
 
 
-async def test_collections_by_field_and_class(make, uri, target):
+async def test_collections_by_field_and_class(make, mongodb_uri, target):
     template = {"dict": f"{target}_{{kind}}"}
     items = [{"kind": "a", "n": 1}, {"kind": "b", "n": 2}, {"n": 3}, {"kind": "a$\0", "n": 4}]
     reasons = await store(make(template), *items)
     assert reasons[:2] == [None, None]
     assert "'kind'" in reasons[2]
     assert "is no name for a collection" in reasons[3]
-    with pymongo.MongoClient(uri) as client:
+    with pymongo.MongoClient(mongodb_uri) as client:
         assert [client["crawl"][f"{target}_{k}"].count_documents({}) for k in "ab"] == [1, 1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
 async def test_hostile_items_do_not_harm_their_batch(make, collection, mode):
     circle: dict = {"n": 100}

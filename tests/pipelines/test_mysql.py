@@ -212,6 +212,7 @@ async def test_errors_at_the_start(make, ask, target, monkeypatch):
     assert f"has no table '{target}'" in await _why(make(create_table=False))
     await ask(f"CREATE TABLE {target} (a INT)")
     assert "MYSQL_UPDATE_COLUMNS" in await _why(make(update_columns=["b"]))
+    assert "MYSQL_UNIQUE_KEY" in await _why(make(key=["A", "b"]))
     monkeypatch.setitem(sys.modules, "asyncmy", None)
     assert "pip install 'crawlo_scrapy[mysql]'" in await _why(make())
 

@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 
 from crawlo_scrapy.store import seen
-from crawlo_scrapy.store.client import Address, Client
+from crawlo_scrapy.store.client import Client
 from crawlo_scrapy.store.dead_letters import DeadLetters
 from crawlo_scrapy.store.frontier import Exchanged, Frontier, Membership, Push
 from crawlo_scrapy.store.keys import Keys
 from crawlo_scrapy.store.workers import Workers
 from tests.aio import run_async
+from tests.backends import address_of
 from tests.store.background import Background
 
 
@@ -57,7 +58,7 @@ def names(result: Exchanged) -> list[str]:
 
 @pytest.fixture
 def store(redis_url: str, project: str) -> Iterator[Store]:
-    client = Client.connect(Address(url=redis_url))
+    client = Client.connect(address_of(redis_url))
     keys = Keys(project, "s")
     yield Store(
         client, keys, Frontier(client, keys), Workers(client, keys), DeadLetters(client, keys)

@@ -118,7 +118,9 @@ def test_invalid_url_shows_no_password(connect: Callable[[Address], object], url
 def test_password_is_in_no_repr() -> None:
     for address in (
         Address(url="redis://user:s3cr3t@host/0?x=s3cr3t"),
-        Address(host="host", password="s3cr3t", options={"ssl_password": "s3cr3t"}),
+        Address(host="host", password="s3cr3t"),
+        Address(sentinels=("redis://u:s3cr3t@a:1", ":s3cr3t@b:2"), sentinel_password="s3cr3t"),
+        Address(cluster_nodes=("a:1", "b:2"), password="s3cr3t"),
         Address(url="unix://user:s3cr3t@/tmp/r.sock?password=s3cr3t"),
     ):
         assert "s3cr3t" not in f"{address} {address!r}"
@@ -144,7 +146,7 @@ def test_password_is_in_no_repr() -> None:
 async def test_server_version(
     monkeypatch: pytest.MonkeyPatch, info: dict[str, str], answer: str | None
 ) -> None:
-    async def call(*_: Any) -> dict[str, str]:
+    async def call(*_: Any, **__: Any) -> dict[str, str]:
         return info
 
     client = Client.connect(Address(host="old.example"))

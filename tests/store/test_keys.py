@@ -76,7 +76,8 @@ def test_kinds_of_key_stay_apart() -> None:
     odd = ["", "0", ":0", "a", "meta", "queue"]
     spelled = [
         keys.meta, keys.workers, keys.slots, keys.delayed, keys.seeds, keys.dead, keys.items,
-        keys.control, keys.alerts, *map(keys.worker, odd), *map(keys.leases, odd), *(keys.stats(1, name) for name in odd),
+        keys.control, keys.alerts, *map(keys.worker, odd), *map(keys.leases, odd),
+        *(keys.stats(1, name) for name in odd),
         *(keys.queue(clean(slot)) for slot in odd),
         *(keys.queue(clean(slot), priority) for slot in odd for priority in ("0", "-1", "10")),
     ]  # fmt: skip

@@ -152,3 +152,26 @@ async def test_leaving_twice_still_purges(store: Store) -> None:
         assert await store.workers.leave(member, "finished", keep_crawl=False) == ("purge", 0)
     await store.frontier.purge()
     assert await all_keys(store) == set()
+
+
+@pytest.mark.parametrize("kind", ["items", "items:dead"])
+async def test_items_that_nobody_has_drained_stay(
+    store: Store, kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    await fill(store)
+    keys = store.keys
+    await store.client.call("xadd", keys.prefix + kind, {"json": "{}"})
+    for key in (keys.items_writers, keys.items_seen, keys.items_seen_prefix + "0:0"):
+        await store.client.call("hset", key, "a", 1)
+    before = await all_keys(store)
+    kept = {keys.items, keys.items_writers} | {keys.prefix + kind}
+    assert await store.frontier.purge() == len(before) - len(kept)
+    assert await all_keys(store) == kept
+    assert f"`crawlo-scrapy items drain {keys.name} --to …`" in caplog.text
+    # What begins anew has them, too; and so on, until somebody decides.
+    member = await store.join("w2")
+    assert member.run == 1
+    await store.frontier.purge()
+    assert await all_keys(store) == kept
+    assert await store.frontier.purge(items=True) == len(kept)
+    assert await all_keys(store) == set()

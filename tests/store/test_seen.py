@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crawlo_scrapy.localserver import LocalRedis
 from crawlo_scrapy.store import seen
 from crawlo_scrapy.store.client import Address, Client
 from crawlo_scrapy.store.errors import StoreRefused
 from crawlo_scrapy.store.frontier import Frontier, Membership
 from crawlo_scrapy.store.keys import Keys
 from crawlo_scrapy.store.workers import Workers
+from tests.backends import address_of
 from tests.store.background import Background
 from tests.store.conftest import Store, push
 
@@ -60,17 +60,17 @@ def test_fingerprints_of_any_form_are_spread() -> None:
     ),
 )
 def test_no_false_duplicate_and_none_missed(
-    redis_server: LocalRedis,
+    redis_url: str,
     background: Background,
     fill: int,
     batches: list[list[tuple[str, int]]],
 ) -> None:
     """Against a Python set, in all modes, with levels so small that several are opened."""
-    background(_compare(redis_server.url, fill, batches))
+    background(_compare(redis_url, fill, batches))
 
 
 async def _compare(redis_url: str, fill: int, batches: list[list[tuple[str, int]]]) -> None:
-    client, keys = Client.connect(Address(url=redis_url)), Keys(f"test-{uuid4().hex}", "s")
+    client, keys = Client.connect(address_of(redis_url)), Keys(f"test-{uuid4().hex}", "s")
     _, member = await Workers(client, keys).join("w", {}, bucket_fill=fill)
     assert isinstance(member, Membership)
     frontier, known, queued = Frontier(client, keys), set(), 0
@@ -122,16 +122,15 @@ async def test_seeds_are_recorded_as_seen(store: Store) -> None:
     assert int(await store.meta("seen")) == 2
 
 
-async def test_bucket_fill_follows_the_server(store: Store) -> None:
-    async def answer(method: str, *args: object) -> dict[str, str]:
+async def test_bucket_fill_follows_the_server() -> None:
+    async def answer(method: str, *args: object, near: str) -> dict[str, str]:
         assert (method, *args) == ("config_get", "set-max-intset-entries")
         return {"set-max-intset-entries": "128"}
 
-    async def refuse(*args: object) -> None:
+    async def refuse(*args: object, **_: object) -> None:
         raise StoreRefused("NOPERM")
 
-    client = Client(store.client.redis, "h")
-    assert await seen.bucket_fill(client) == 400
+    client = Client.connect(Address(host="h"))
     client.call = answer  # type: ignore[method-assign,assignment]
     assert await seen.bucket_fill(client) == 100
     client.call = refuse  # type: ignore[method-assign,assignment]

@@ -1,0 +1,1 @@
+"""From other queues into a crawl: scrapy-redis, Crawlo, Scrapy's JOBDIR."""

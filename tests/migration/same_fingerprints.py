@@ -1,0 +1,3 @@
+"""Settings of a project that keeps the fingerprints of scrapy-redis."""
+
+REQUEST_FINGERPRINTER_CLASS = "crawlo_scrapy.fingerprints.ScrapyRedisFingerprinter"
