@@ -68,6 +68,14 @@ async def crawl(spider: type[Spider], settings: dict[str, Any], **arguments: Any
     return crawler
 
 
+async def stop(crawler: Crawler) -> None:
+    """Ask for the end, as a first Ctrl-C does, and wait for it."""
+    if hasattr(crawler, "stop_async"):
+        await crawler.stop_async()
+    else:  # Scrapy 2.13
+        await maybe_deferred_to_future(crawler.stop())
+
+
 async def until(holds: Callable[[], object], what: str = "") -> None:
     """Return once *holds* is true, letting the event loop run meanwhile."""
 

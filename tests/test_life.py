@@ -8,13 +8,12 @@ import logging
 import pytest
 from scrapy import Request, Spider, signals
 from scrapy.exceptions import DontCloseSpider, DropItem
-from scrapy.utils.defer import maybe_deferred_to_future
 
 from crawlo_scrapy.store.client import Client
 from crawlo_scrapy.store.frontier import Frontier
 from crawlo_scrapy.store.workers import Workers
 from tests.backends import address_of
-from tests.crawling import Peek, crawl, crawl_settings, make_crawler, run, start, until
+from tests.crawling import Peek, crawl, crawl_settings, make_crawler, run, start, stop, until
 
 
 class Pages(Spider):
@@ -323,7 +322,7 @@ async def test_other_workers_stay_with_one_that_is_held_open(redis_url, project,
         held.engine.crawl(Request(site.url + path))
     await until(lambda: peek.number("acked") == 5, "what was fed")
     assert not staying.done()
-    await _stop(held)
+    await stop(held)
     assert [await holding, await staying] == ["shutdown", "finished"]
 
 
@@ -346,7 +345,7 @@ async def test_stopped_crawl_is_resumed(redis_url, project, site):
     await until(lambda: site.hits, "a request")
     crawler.engine.crawl(Request(site.url + "/ok/later"))
     site.open_gate()
-    await _stop(crawler)
+    await stop(crawler)
     assert await running == "shutdown"
     peek = Peek(redis_url, project, "pages")
     assert peek.leased() == []
@@ -368,7 +367,7 @@ async def test_closing_worker_gives_back_at_once_what_it_has_not_started(redis_u
     crawler = make_crawler(Many, crawl_settings(redis_url, project, CONCURRENT_REQUESTS=1))
     running = start(run(crawler, site=site.url))
     await until(lambda: site.hits and len(peek.leased()) == 5, "one in progress, four prefetched")
-    stopping = start(_stop(crawler))
+    stopping = start(stop(crawler))
     await until(lambda: len(peek.queued()) == 4, "four are given back")
     assert len(peek.leased()) == 1
     site.open_gate()
@@ -395,13 +394,6 @@ async def test_who_comes_late_gets_a_part_of_what_others_have_prefetched(redis_u
     site.open_gate()
     assert [await crawling, await joining] == ["finished", "finished"]
     assert len(first.spider.crawled) + len(second.spider.crawled) == 24
-
-
-async def _stop(crawler):
-    if hasattr(crawler, "stop_async"):
-        await crawler.stop_async()
-    else:  # Scrapy 2.13
-        await maybe_deferred_to_future(crawler.stop())
 
 
 async def test_purge_takes_exactly_the_crawls_own_keys(redis_url, project, site):

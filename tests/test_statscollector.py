@@ -14,7 +14,6 @@ from scrapy.exceptions import DontCloseSpider
 from scrapy.settings import Settings, default_settings
 from scrapy.signalmanager import SignalManager
 from scrapy.statscollectors import MemoryStatsCollector
-from scrapy.utils.defer import maybe_deferred_to_future
 
 from benchmarks.delayproxy import DelayProxy
 from crawlo_scrapy import statssharing
@@ -25,7 +24,7 @@ from crawlo_scrapy.store.errors import StoreError
 from crawlo_scrapy.store.stats import ErrorLine, Stats
 from crawlo_scrapy.values import Codec
 from tests.aio import run_async
-from tests.crawling import Peek, crawl, crawl_settings, make_crawler, run, start, until
+from tests.crawling import Peek, crawl, crawl_settings, make_crawler, run, start, stop, until
 
 OURS = "crawlo_scrapy.statscollector.RedisStatsCollector"
 PAGES = "response_received_count"
@@ -83,14 +82,6 @@ async def sharing(*crawlers: Any) -> None:
             return False
 
     await until(holds, "they share their stats")
-
-
-async def stop(crawler: Any) -> None:
-    """Do what Ctrl-C does."""
-    if hasattr(crawler, "stop_async"):
-        await crawler.stop_async()
-    else:  # Scrapy 2.13
-        await maybe_deferred_to_future(crawler.stop())
 
 
 def keys_left(redis_url: str, project: str) -> list[bytes]:
@@ -277,7 +268,13 @@ async def test_stats_that_are_not_kept(redis_url, project, site):
     crawler = make_crawler(Open, settings)
     task = start(run(crawler, site=site.url))
     await until(lambda: keys_left(redis_url, project), "stats in Redis")
-    await crawl(Counting, settings, site=site.url)
+    other = make_crawler(Counting, settings)
+    leaving = start(run(other, site=site.url))
+    peek = Peek(redis_url, project, "counting")
+    await until(lambda: peek.redis.zcard(peek.keys.workers) == 2, "another worker")
+    await until(lambda: other.engine.running, "it has started")
+    await stop(other)
+    await leaving
     assert keys_left(redis_url, project), "one is left"
     crawler.spider.done.set()
     await task
