@@ -352,7 +352,7 @@ async def test_in_a_browser(
         await page.focus("button.main")
         await page.keyboard.press("Enter")
         await page.wait_for_selector("h1 .badge.stopping")
-        assert await page.evaluate("document.activeElement.id") == "control"
+        await page.wait_for_function("document.activeElement.id == 'control'")
         await page.fill("#concurrency", "5")
         # What is typed outlasts the page's updates.
         await page.wait_for_function("document.getElementById('status').textContent == 'Live'")
