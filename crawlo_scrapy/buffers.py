@@ -102,9 +102,12 @@ class Buffers:
 
     def _release_late(self) -> None:
         self._stats.inc_value("crawlo/late", len(self.inbox.late))
-        self.releases += [h.lease.id for h in self.inbox.late if h.lease]
+        self._release(self.inbox.late)
         self.inbox.late.clear()
         self.wake.set()
+
+    def _release(self, handouts: list[Handout]) -> None:
+        self.releases += [h.lease.id for h in handouts if h.lease]
 
     @property
     def pending(self) -> bool:
@@ -184,20 +187,19 @@ class Buffers:
 
     def give_back(self) -> None:
         """Give back what was not started: others need not wait until this worker is through."""
-        self.releases += sorted(h.lease.id for h in self._drop_unstarted() if h.lease)
+        self._release(self._drop_unstarted())
 
     def share(self) -> None:
         """Give back half of what was not started: others have nothing to do."""
-        self.releases += sorted(h.lease.id for h in self.inbox.rear_half() if h.lease)
+        self._release(self.inbox.rear_half())
 
     def give_back_slots(self, slots: set[str]) -> None:
         """Give back what was not started of *slots*, by their `clean` names."""
-        gone = self.inbox.keep(lambda h: h.lease is None or slot_of(h.request) not in slots)
-        self.releases += sorted(h.lease.id for h in gone if h.lease)
+        self._release(self.inbox.keep(lambda h: h.lease is None or slot_of(h.request) not in slots))
 
     def give_back_all(self) -> None:
         """Give back what is not through either; what only this worker knows is gone."""
-        self.releases += [h.lease.id for h in self.handouts if h.lease]
+        self._release(self.handouts)
         self.inbox.keep(lambda handout: False)
         self.handouts.clear()
 

@@ -243,7 +243,9 @@ class Exchange:
 
     async def _release_waiting(self) -> None:
         if self.buffers.releases:
-            await self._frontier.release(self._registration.member, self.buffers.releases)
+            # By the age of the leases, whoever gave them back first: each comes to the front.
+            releases = sorted(self.buffers.releases)
+            await self._frontier.release(self._registration.member, releases)
             self.buffers.releases.clear()
 
     async def _tell_of_slots(self) -> None:

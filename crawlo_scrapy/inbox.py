@@ -196,8 +196,8 @@ class Inbox:
         return self.keep(lambda handout: id(handout) not in rear)
 
     def keep(self, stays: Callable[[Handout], bool]) -> list[Handout]:
-        """Take out, and return in the order of their leases, those for which *stays* is false."""
-        gone = [handout for handout in (*self, *self.late) if not stays(handout)]
+        """Take out and return those for which *stays* is false."""
+        gone = [handout for handout in self if not stays(handout)]
         if gone:
             for slot, heap in list(self._slots.items()):
                 self._slots[slot] = [entry for entry in heap if stays(entry[-1])]
@@ -206,5 +206,4 @@ class Inbox:
                     del self._slots[slot]
             self._timed = [entry for entry in self._timed if stays(entry[-1])]
             heapify(self._timed)
-            self.late = [handout for handout in self.late if stays(handout)]
         return gone
