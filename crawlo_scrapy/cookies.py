@@ -15,7 +15,6 @@ from scrapy import Request, signals
 from scrapy.downloadermiddlewares.cookies import CookiesMiddleware
 from scrapy.http import Response
 
-from crawlo_scrapy import connection
 from crawlo_scrapy.scheduler import shared_scheduler
 from crawlo_scrapy.store.cookies import MOST_CHANGES, MOST_JAR_BYTES, Change, Cookies
 from crawlo_scrapy.store.errors import StoreError
@@ -97,10 +96,9 @@ class SharedCookiesMiddleware(CookiesMiddleware):
 
     def _start(self) -> None:
         scheduler = shared_scheduler(self.crawler)
-        if scheduler is None or scheduler.client is None or self.crawler.spider is None:
+        if scheduler is None or (frontier := scheduler.frontier) is None:
             return
-        keys = connection.keys(self.crawler.settings, self.crawler.spider.name)
-        self._cookies = Cookies(scheduler.client, keys)
+        self._cookies = Cookies(frontier.client, frontier.keys)
         self._task = asyncio.ensure_future(self._run())
         scheduler.before_leaving.append(self._leave)
 

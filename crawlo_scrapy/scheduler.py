@@ -115,11 +115,6 @@ class RedisScheduler(BaseScheduler):
         """This worker's exchange with Redis; None if it has no place in the crawl."""
         return self._exchange
 
-    @property
-    def client(self) -> Client | None:
-        """The connection of the exchange; None before `open`."""
-        return self._client
-
     def keep_alive(self, timeout: float, reason: str) -> None:
         """Stay, and hold the crawl open, when it has nothing to do.
 

@@ -12,7 +12,6 @@ from urllib.parse import urlencode, urlsplit
 from scrapy import Request, Spider, signals
 from scrapy.spiders import CrawlSpider
 
-from crawlo_scrapy import connection
 from crawlo_scrapy import settings as ours
 from crawlo_scrapy.engine import close_at_start
 from crawlo_scrapy.scheduler import shared_scheduler
@@ -86,7 +85,7 @@ class RedisMixin:
         if scheduler is None:
             logger.error("Start URLs are read in a shared crawl only: SCHEDULER is not ours")
             return
-        if scheduler.exchange is None or scheduler.client is None:
+        if (frontier := scheduler.frontier) is None:
             return
         assert self.redis_key and self.redis_batch_size and self.max_idle_time is not None
         logger.info(
@@ -94,8 +93,7 @@ class RedisMixin:
             self.redis_key, self.redis_batch_size, self.redis_encoding,
         )  # fmt: skip
         scheduler.keep_alive(self.max_idle_time, "finished")
-        keys = connection.keys(self.crawler.settings, self.name)
-        source = Source(scheduler.client, keys, self.redis_key)
+        source = Source(frontier.client, frontier.keys, self.redis_key)
         self._start_source = StartSource(
             self.crawler, scheduler, source, self.redis_batch_size, self._requests_of
         )

@@ -66,18 +66,15 @@ class CloseCrawl:
 
     def _open(self) -> None:
         scheduler = shared_scheduler(self._crawler)
-        if scheduler is None or scheduler.client is None or scheduler.membership is None:
+        if scheduler is None or (frontier := scheduler.frontier) is None:
             return
         if self._limits and not isinstance(self._crawler.stats, RedisStatsCollector):
             names = ", ".join(self._limits)
             logger.warning("%s will have no effect: STATS_CLASS is not ours", names)
             self._limits = {}
-        settings, spider = self._crawler.settings, self._crawler.spider
-        assert spider is not None
-        keys = connection.keys(settings, spider.name)
-        silence = retention(settings).silence
-        self._stats = Stats(scheduler.client, keys, Codec(), silence=silence)
-        self._control = Control(scheduler.client, keys)
+        silence = retention(self._crawler.settings).silence
+        self._stats = Stats(frontier.client, frontier.keys, Codec(), silence=silence)
+        self._control = Control(frontier.client, frontier.keys)
         self._watching = asyncio.ensure_future(self._watch(scheduler))
 
     async def _watch(self, scheduler: RedisScheduler) -> None:

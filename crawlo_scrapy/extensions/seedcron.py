@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 from scrapy import signals
 from scrapy.exceptions import NotConfigured
 
-from crawlo_scrapy import connection
 from crawlo_scrapy import settings as ours
 from crawlo_scrapy.engine import close_at_start
 from crawlo_scrapy.scheduler import shared_scheduler
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from crawlo_scrapy.scheduler import RedisScheduler
+    from crawlo_scrapy.store.frontier import Frontier
 
 logger = logging.getLogger(__name__)
 
@@ -69,15 +69,15 @@ class SeedCron:
 
     def _open(self) -> None:
         scheduler = shared_scheduler(self._crawler)
-        if scheduler is None or scheduler.client is None or scheduler.membership is None:
+        if scheduler is None or (frontier := scheduler.frontier) is None:
             return
-        self._watching = asyncio.ensure_future(self._watch(scheduler))
+        self._watching = asyncio.ensure_future(self._watch(scheduler, frontier))
 
-    async def _watch(self, scheduler: RedisScheduler) -> None:
+    async def _watch(self, scheduler: RedisScheduler, frontier: Frontier) -> None:
         due: datetime | None = None
         while not self._stop.is_set():
             try:
-                now = await self._now(scheduler)
+                now = await self._now(frontier)
             except StoreError:
                 wait = 1.0  # that Redis is away has been logged
             else:
@@ -90,10 +90,8 @@ class SeedCron:
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._stop.wait(), min(wait, LONGEST_WAIT))
 
-    async def _now(self, scheduler: RedisScheduler) -> datetime:
-        assert scheduler.client is not None and self._crawler.spider is not None
-        meta = connection.keys(self._crawler.settings, self._crawler.spider.name).meta
-        seconds, microseconds = await scheduler.client.call("time", near=meta)
+    async def _now(self, frontier: Frontier) -> datetime:
+        seconds, microseconds = await frontier.client.call("time", near=frontier.keys.meta)
         return datetime.fromtimestamp(seconds + microseconds / 1e6, timezone.utc)
 
     def _close(self) -> None:
