@@ -285,15 +285,20 @@ class Held(Pages):
             raise DontCloseSpider
 
 
+async def some_worker_stays(peek):
+    """Return once a worker has said that it holds the crawl open."""
+    workers = peek.keys.worker_prefix + "*"
+    await until(
+        lambda: any(peek.redis.hget(k, "open") == b"1" for k in peek.redis.scan_iter(workers)),
+        "a worker says that it stays",
+    )
+
+
 async def test_worker_that_is_held_open_holds_the_crawl_open(redis_url, project, site):
     peek, settings = Peek(redis_url, project, "pages"), crawl_settings(redis_url, project)
     first, second = make_crawler(Held, settings), make_crawler(Held, settings)
     holding = start(run(first, site=site.url))
-    workers = peek.keys.worker_prefix + "*"
-    await until(
-        lambda: any(peek.redis.hget(k, "open") == b"1" for k in peek.redis.scan_iter(workers)),
-        "the first worker says that it stays",
-    )
+    await some_worker_stays(peek)
     assert peek.meta("state") == "running"
     # A newcomer is not sent away, and what it is fed reaches the crawl.
     joining = start(run(second, site=site.url))
@@ -311,11 +316,7 @@ async def test_other_workers_stay_with_one_that_is_held_open(redis_url, project,
     peek, settings = Peek(redis_url, project, "pages"), crawl_settings(redis_url, project)
     held, plain = make_crawler(Held, settings), make_crawler(Pages, settings)
     holding = start(run(held, site=site.url))
-    workers = peek.keys.worker_prefix + "*"
-    await until(
-        lambda: any(peek.redis.hget(k, "open") == b"1" for k in peek.redis.scan_iter(workers)),
-        "the first worker says that it stays",
-    )
+    await some_worker_stays(peek)
     staying = start(run(plain, site=site.url))
     await until(lambda: peek.redis.zcard(peek.keys.workers) == 2, "the second worker")
     for path in ("/ok/fed1", "/ok/fed2"):
