@@ -15,8 +15,8 @@ from tests.servers import redis_binaries
 ROOT = Path(__file__).parents[1]
 STORE = [
     f"tests/store/test_{name}.py"
-    for name in ("dead_letters", "frontier", "life", "limits", "purge", "scripts", "seen", "slots",
-                 "workers")
+    for name in ("dead_letters", "forgetting", "frontier", "life", "limits", "purge", "scripts",
+                 "seen", "seen_choice", "seen_expiry", "slots", "workers")
 ]  # fmt: skip
 SCHEDULER = ["tests/test_scheduler.py"]
 

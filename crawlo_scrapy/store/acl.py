@@ -17,10 +17,10 @@ _KEY = "crawlo:{doctor}:"
 #: at least. Scripts run with the rights of who sends them.
 READ = {
     "asking": 0, "command": 0, "dbsize": 0, "discard": 0, "eval": 2, "evalsha": 2, "exec": 0,
-    "exists": 1, "get": 1,
+    "exists": 1, "get": 1, "getrange": 3, "scard": 1,
     "hget": 2, "hgetall": 1, "hkeys": 1, "hlen": 1, "hmget": 2, "hscan": 2, "info": 0, "llen": 1,
     "lrange": 3, "multi": 0, "ping": 0, "scan": 1, "select": 1, "sismember": 2, "smembers": 1,
-    "time": 0, "type": 1,
+    "lindex": 2, "sscan": 2, "time": 0, "type": 1,
     "xlen": 1, "xpending": 2, "xrange": 3, "xread": 3, "xrevrange": 3, "zcard": 1, "zcount": 3,
     "zrange": 3, "zrangebyscore": 3, "zrevrange": 3, "zscore": 2, "client|setname": 1,
     "cluster|slots": 0, "script|load": 1, "xinfo|consumers": 2,
@@ -28,11 +28,12 @@ READ = {
 
 #: What workers, `items drain`, `purge` and `dead-letters` need besides.
 WRITE = {
+    "pexpireat": 2, "setbit": 3, "setrange": 3,
     "del": 1, "expire": 2, "hdel": 2, "hincrby": 3, "hset": 3, "lpop": 1, "lpush": 2, "ltrim": 3,
     "pexpire": 2, "rpush": 2, "sadd": 2, "set": 2, "spop": 1, "srem": 2, "unlink": 1, "xack": 3,
     "xadd": 4, "xautoclaim": 5, "xclaim": 5, "xdel": 2, "xreadgroup": 6, "xtrim": 3, "zadd": 3,
     "zincrby": 3, "zpopmax": 1, "zrem": 2, "zremrangebyscore": 3, "xgroup|create": 3,
-    "xgroup|delconsumer": 3,
+    "xgroup|delconsumer": 3, "hsetnx": 3, "rename": 2,
 }  # fmt: skip
 
 #: These cannot be asked for between MULTI and DISCARD.

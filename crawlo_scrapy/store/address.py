@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,6 +13,8 @@ from crawlo_scrapy.store.errors import StoreRefused
 #: Longest wait for one Sentinel, in seconds; the next one is asked after it.
 SENTINEL_TIMEOUT = 2.0
 
+#: What Redis does not take in the name of a client, or we do not want there.
+_NO_CLIENT_NAME = re.compile(r"[^A-Za-z0-9_.-]")
 #: Valkey's names of the schemes, which redis-py does not know.
 _SCHEMES = {"valkey": "redis", "valkeys": "rediss"}
 
@@ -109,7 +112,7 @@ class Address:
             "db": self.db,
             "username": self.username,
             "password": self.password,
-            "client_name": "".join(c if c.isalnum() or c in "-_." else "_" for c in name) or None,
+            "client_name": _NO_CLIENT_NAME.sub("_", name[:200]) or None,
             **self._socket(self.timeout),
             **(tls.options() if tls else {}),
         }

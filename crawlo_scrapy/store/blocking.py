@@ -129,37 +129,44 @@ def _sentinel_client(url: str, **options: Any) -> redis.Redis:
 class Heartbeat(threading.Thread):
     """Says that a worker lives, from a thread: a callback may keep the reactor busy for long.
 
-    *report* is called in this thread after each beat, with the ids of dead workers, or None
-    when this worker itself was struck off. A Redis that is away is the exchange's to report.
+    It beats in all partitions that one server has. A Redis that is away is the exchange's to
+    report.
     """
 
-    def __init__(
-        self,
-        address: Address,
-        keys: Keys,
-        worker_id: str,
-        *,
-        interval: float,
-        timeout: float,
-        report: Callable[[list[str] | None], None],
-    ) -> None:
-        super().__init__(name=f"heartbeat-{worker_id}", daemon=True)
-        self._client = BlockingClient(address, name=f"beat-{worker_id}")
-        self._keys = [keys.meta, keys.workers, keys.worker(worker_id), keys.leases(worker_id)]
-        self._args = [worker_id, round(timeout * 1000)]
+    def __init__(self, address: Address, name: str, *, interval: float, timeout: float) -> None:
+        super().__init__(name=f"heartbeat-{name}", daemon=True)
+        self._client = BlockingClient(address, name=f"beat-{name}")
+        self._silence = round(timeout * 1000)
         self._interval = interval
-        self._report = report
+        self._places: dict[str, tuple[str, list[str], Callable[[list[str] | None], None]]] = {}
         self._stopped = threading.Event()
+
+    def beat_for(
+        self, worker_id: str, keys: Keys, report: Callable[[list[str] | None], None]
+    ) -> None:
+        """Beat for *worker_id* in the partition of *keys*, and for nobody else there.
+
+        *report* is called in this thread after each beat, with the ids of dead workers, or None
+        when this worker itself was struck off.
+        """
+        names = [keys.meta, keys.workers, keys.worker(worker_id), keys.leases(worker_id)]
+        self._places[keys.prefix] = (worker_id, names, report)
 
     def run(self) -> None:
         while not self._stopped.wait(self._interval):
-            try:
-                reply = self._client.run("worker_beat", self._keys, self._args)
-            except StoreError:
-                continue
-            if not self._stopped.is_set():
-                self._report([w.decode() for w in reply[2]] if reply[0] else None)
+            for place in list(self._places.values()):
+                self._beat(*place)
         self._client.close()
+
+    def _beat(
+        self, worker_id: str, names: list[str], report: Callable[[list[str] | None], None]
+    ) -> None:
+        try:
+            reply = self._client.run("worker_beat", names, [worker_id, self._silence])
+        except StoreError:
+            return
+        if not self._stopped.is_set():
+            report([w.decode() for w in reply[2]] if reply[0] else None)
 
     def stop(self) -> None:
         """Stop beating; the thread ends after the beat that may be on its way."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
+from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -46,10 +48,12 @@ class Client:
         #: The client below. It does not keep to the number of connections: use `call` and `send`.
         self.redis: Any
         if address.cluster_nodes:
-            self._cluster = self.redis = _open_cluster(address, name, connections)
+            self._open_cluster = functools.partial(_open_cluster, address, name, connections)
+            self._cluster = self.redis = self._open_cluster()
         else:
             self.redis = redis.asyncio.Redis.from_pool(self._open_pool(address, name))
         self._turns = asyncio.Semaphore(connections)
+        self._users: Counter[Any] = Counter()  # how many calls are under way, by the client below
 
     @classmethod
     def connect(cls, address: Address, name: str = "", *, connections: int = 1) -> Client:
@@ -112,10 +116,10 @@ class Client:
         A command without keys needs *near*: of a cluster, the server of that key gets it.
         """
         try:
-            async with self._turns:
+            async with self._turn() as client:
                 if self._cluster is not None and near is not None:
-                    kwargs["target_nodes"] = await self._node(near)
-                return await getattr(self.redis, method)(*args, **kwargs)
+                    kwargs["target_nodes"] = await _node(client, near)
+                return await getattr(client, method)(*args, **kwargs)
         except CLIENT_ERRORS as exc:
             raise await self.failure(exc) from exc
 
@@ -132,17 +136,31 @@ class Client:
         `StoreError` when they could not be sent, or no answer came.
         """
         try:
-            async with self._turns:
+            async with self._turn() as client:
                 targets = {}
                 if self._cluster is not None and near is not None:
-                    targets["target_nodes"] = [await self._node(near)]
-                pipeline = self.redis.pipeline(transaction=transaction)
+                    targets["target_nodes"] = [await _node(client, near)]
+                pipeline = client.pipeline(transaction=transaction)
                 for command in commands:
                     pipeline.execute_command(*command, **targets)
                 results: list[Any] = await pipeline.execute(raise_on_error=False)
         except CLIENT_ERRORS as exc:
             raise await self.failure(exc) from exc
         return results
+
+    @contextlib.asynccontextmanager
+    async def _turn(self) -> AsyncIterator[Any]:
+        """Wait for a connection that is free; what came in its place since is for the next."""
+        async with self._turns:
+            client = self.redis
+            self._users[client] += 1
+            try:
+                yield client
+            finally:
+                self._users[client] -= 1
+                if client is not self.redis and not self._users[client]:
+                    del self._users[client]
+                    await _close_cluster(client)
 
     async def failure(self, exc: BaseException) -> StoreError:
         """Return what an error of `send` means; the next call connects anew if that may help."""
@@ -153,7 +171,10 @@ class Client:
 
     async def _renew(self) -> None:
         try:
-            if self._cluster is not None:
+            if self._cluster is not None and self._users[self._cluster]:
+                # It would close the connections of other calls, too.
+                self._cluster = self.redis = self._open_cluster()
+            elif self._cluster is not None:
                 await self._cluster.aclose()
             else:
                 await self.redis.connection_pool.disconnect(inuse_connections=False)
@@ -165,7 +186,7 @@ class Client:
         if self._cluster is None:
             return ""
         try:
-            return (await self._node(key)).name
+            return (await _node(self._cluster, key)).name
         except CLIENT_ERRORS as exc:
             raise await self.failure(exc) from exc
 
@@ -181,13 +202,6 @@ class Client:
             )
             for node in nodes
         ]
-
-    async def _node(self, key: str) -> ClusterNode:
-        assert self._cluster is not None
-        await self._cluster.initialize()
-        node = self._cluster.get_node_from_key(key)
-        assert node is not None
-        return node
 
     async def scan(
         self, match: str, step: int, *, near: str | None = None
@@ -232,14 +246,13 @@ class Client:
 
     async def close(self) -> None:
         """Close all connections; never raises for a server that is gone."""
-        closing = [client.aclose for client in (self.redis, *self._sentinels)]
         if self._cluster is not None:
-            # It leaves connections open after an error.
-            asked = self._cluster.nodes_manager.startup_nodes.values()
-            closing += [node.disconnect for node in (*asked, *self._cluster.get_nodes())]
-        for close in closing:
+            for cluster in {self._cluster, *self._users}:
+                await _close_cluster(cluster)
+            return
+        for client in (self.redis, *self._sentinels):
             with contextlib.suppress(*CLIENT_ERRORS, RuntimeError):
-                await close()
+                await client.aclose()
 
 
 class _Guide(Sentinel):
@@ -267,6 +280,22 @@ def _never() -> Retry:
 def _sentinel_client(url: str, **options: Any) -> redis.asyncio.Redis:
     # A connection that has become stale since it was last asked is no sign that it is down.
     return redis.asyncio.Redis.from_url(url, retry=Retry(NoBackoff(), 1), **options)
+
+
+async def _node(cluster: RedisCluster, key: str) -> ClusterNode:
+    await cluster.initialize()
+    node = cluster.get_node_from_key(key)
+    assert node is not None
+    return node
+
+
+async def _close_cluster(cluster: RedisCluster) -> None:
+    # It leaves connections open after an error.
+    asked = cluster.nodes_manager.startup_nodes.values()
+    nodes = [node.disconnect for node in (*asked, *cluster.get_nodes())]
+    for close in (cluster.aclose, *nodes):
+        with contextlib.suppress(*CLIENT_ERRORS, RuntimeError):
+            await close()
 
 
 def _open_cluster(address: Address, name: str, connections: int) -> RedisCluster:

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from urllib.parse import unquote
+from uuid import uuid4
 
 from crawlo_scrapy.store.client import Client
 from crawlo_scrapy.store.dead_letters import DeadLetters
+from crawlo_scrapy.store.errors import StoreRefused
 from crawlo_scrapy.store.keys import Keys
+from crawlo_scrapy.store.lenient import text, whole
+from crawlo_scrapy.store.partitions import layout_of
 from crawlo_scrapy.store.scripts import Call, run
 
 #: How many notes of who did what are kept.
 AUDIT_KEPT = 1000
-#: Most bytes of a note.
+#: Most characters of a note, of a field and of its value.
 NOTE_BYTES = 500
 
 
@@ -37,7 +42,8 @@ class Control:
     """What is wanted of one crawl.
 
     Fields, each for all nodes or with ``:<node>`` for one: ``pause``, ``drain``,
-    ``concurrency``, ``set:<setting>``; and ``stop``, with how the crawl is to be stopped.
+    ``concurrency``, ``set:<setting>``; ``stop``, with how the crawl is to be stopped; and
+    ``forgot``, another text whenever URLs were forgotten.
     """
 
     def __init__(self, client: Client, keys: Keys) -> None:
@@ -79,42 +85,68 @@ class Control:
         """Take `drain` back: *node* obeys, and may come again."""
         await self._client.call("hdel", self._keys.control, f"drain:{node}")
 
-    async def scale(self, who: str, concurrency: int, node: str = "") -> None:
-        """Set how many requests each worker, or *node*, has in progress. Raises `NotPossible`."""
-        field = f"concurrency:{node}" if node else "concurrency"
-        what = f"scale --concurrency {concurrency}{f' --node {node}' if node else ''}"
-        await self._change(who, what, {field: str(concurrency)})
+    async def scale(self, who: str, concurrency: int | None, node: str = "") -> None:
+        """Set how many requests each worker, or *node*, has in progress; None: as it was before.
 
-    async def set(self, who: str, name: str, value: str) -> None:
-        """Change a setting of all workers. Raises `NotPossible`."""
-        await self._change(who, f"set {name} {value}", {f"set:{name}": value})
+        Raises `NotPossible`.
+        """
+        field = f"concurrency:{node}" if node else "concurrency"
+        how = "--default" if concurrency is None else f"--concurrency {concurrency}"
+        what = f"scale {how}{f' --node {node}' if node else ''}"
+        await self._change(who, what, {field: str(concurrency or "")})
+
+    async def set(self, who: str, name: str, value: str | None) -> None:
+        """Change a setting of all workers; None: each has its own again. Raises `NotPossible`."""
+        what = f"set {name} {'--default' if value is None else value}"
+        # One place for what two commands can set, so that the last one counts.
+        field = "concurrency" if name == "CONCURRENT_REQUESTS" else f"set:{name}"
+        await self._change(who, what, {field: value or ""})
 
     async def delay(self, who: str, slot: str, seconds: float | None) -> None:
-        """Set the delay of a slot (`clean` name); None: what the settings say."""
-        text = "default" if seconds is None else f"{seconds:g}"
-        await self._change(who, f"delay {slot} {text}", {})
+        """Set the delay of a slot (`clean` name); None: what the settings say.
+
+        Raises `NotPossible`, and `StoreRefused` where slots are spread over partitions.
+        """
+        layout = await layout_of(self._client, self._keys)
+        if layout.count > 1 and layout.by != "slot":
+            raise StoreRefused(
+                f"The crawl {self._keys.name} is divided by {layout.by}: its slots have no limits. "
+                "`crawlo-scrapy repartition --by slot` divides it in another way."
+            )
+        delay = "default" if seconds is None else f"{seconds:g}"
+        await self._change(who, f"delay {unquote(slot)} {delay}")
         value = "" if seconds is None else round(seconds * 1000)
-        keys = [self._keys.meta, self._keys.limits, self._keys.holds]
+        part = self._keys.partition(layout.place(slot, 0), layout.count)
+        keys = [part.meta, part.holds, *part.queues]
         await run(self._client, Call("slot_limit", keys, [slot, value]))
 
     async def requeue(self, who: str, reason: str) -> int:
         """Queue the dead letters of *reason* again; return how many. Raises `NotPossible`."""
         letters = DeadLetters(self._client, self._keys)
         ids = {letter.id async for letter in letters.list() if letter.reason == reason}
-        await self._change(who, f"dead-letters requeue --reason {reason} ({len(ids)})")
+        await self.note(who, f"dead-letters requeue --reason {reason} ({len(ids)})")
         return await letters.requeue(list(ids))
+
+    async def forgot(self, who: str, what: str) -> None:
+        """Have all workers forget what URLs they remember: some are new. Raises `NotPossible`."""
+        await self._change(who, what, {"forgot": uuid4().hex})
+
+    async def note(self, who: str, what: str) -> None:
+        """Note what is about to be done to the crawl by other means. Raises `NotPossible`."""
+        await self._change(who, what)
 
     async def read(self) -> dict[str, str]:
         """Return what is wanted."""
         found = await self._client.call("hgetall", self._keys.control)
-        return {name.decode(): value.decode() for name, value in found.items()}
+        return {text(name): text(value) for name, value in found.items()}
 
     async def audit(self, limit: int = AUDIT_KEPT) -> list[Note]:
         """Return who did what, newest first."""
         notes = []
         for note in await self._client.call("lrange", self._keys.audit, 0, limit - 1):
-            time, who, what = note.decode(errors="replace").split("\n", 2)
-            notes.append(Note(int(time), who, what))
+            time, _, rest = text(note).partition("\n")
+            who, _, what = rest.partition("\n")
+            notes.append(Note(whole(time), who, what))
         return notes
 
     async def _change(
@@ -130,7 +162,20 @@ class Control:
         note = [" ".join(text.split())[:NOTE_BYTES] for text in (who, what)]
         args = [*note, AUDIT_KEPT, state, before]
         for field in (fields or {}).items():
-            args += field
+            args += [part[:NOTE_BYTES] for part in field]
         [[done, found]] = await run(self._client, Call("control_change", keys, args))
         if not done:
             raise NotPossible(found.decode())
+
+
+def wanted_rows(wanted: Mapping[str, str]) -> list[tuple[str, str, str]]:
+    """Return what, for which node (all: empty) and the value of each field that `read` returns."""
+    rows = []
+    for field, value in sorted(wanted.items()):
+        what, _, whom = field.partition(":")
+        if what == "forgot":  # done, and nothing that holds
+            continue
+        if what == "set":
+            what, whom = whom, ""
+        rows.append((what, whom, "yes" if what in ("pause", "drain") else value))
+    return rows

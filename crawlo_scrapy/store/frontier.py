@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, NamedTuple
-from uuid import uuid4
 
 from crawlo_scrapy.store.client import Client
-from crawlo_scrapy.store.items import purge_items
 from crawlo_scrapy.store.keys import Keys
+from crawlo_scrapy.store.purging import purge
 from crawlo_scrapy.store.scripts import Call, run
 
 #: How long a dead worker's record is kept for `crawlo-scrapy status`, in seconds.
@@ -24,9 +23,6 @@ LEASE_BATCH = 1000
 
 #: Priorities beyond this, either way, are all one: a ZSET's score is no longer exact there.
 MAX_PRIORITY = 2**53
-
-#: How many keys are unlinked, or scanned for, in one step of a purge.
-PURGE_STEP = 500
 
 #: The most attempts that an element's first byte can count.
 MAX_ATTEMPTS = 100
@@ -231,40 +227,10 @@ class Frontier:
     async def purge(
         self, *, queue_only: bool = False, unless_alive: float | None = None, items: bool = False
     ) -> int:
-        """Remove this crawl's keys, in pieces, and no other. Returns how many there were.
-
-        All workers are struck off first; with *unless_alive* nothing is done, and -1
-        returned, when one of them was heard within so many seconds. Until the end nobody can
-        join. A purge that was cut off leaves the state ``purging`` behind and can be repeated;
-        if two run, the later takes over and the earlier stops. With *queue_only* the seen set,
-        statistics and items stay, and the next worker to join begins a new run. Items that
-        nobody has drained stay, unless *items* says otherwise.
-        """
-        keys, token = self.keys, uuid4().hex
-        silence = "" if unless_alive is None else round(unless_alive * 1000)
-        begin = Call("purge_begin", [keys.meta, keys.workers, keys.worker_prefix], [token, silence])
-        [found] = await run(self.client, begin)
-        if found < 0:
-            return -1
-        kept = [keys.seen_prefix, keys.stats_prefix, keys.items] if queue_only else []
-        spared = tuple(key.encode() for key in [keys.meta, *kept])
-        later = {key.encode() for key in (keys.items, keys.items_dead, keys.items_writers)}
-        async for batch in self._key_batches():
-            doomed: list[Any] = [k for k in batch if not k.startswith(spared) and k not in later]
-            if doomed:
-                [removed] = await run(
-                    self.client, Call("purge_step", [keys.meta, *doomed], [token])
-                )
-                if removed < 0:
-                    return int(found)
-                found += removed
-        if not queue_only:
-            found += await purge_items(self.client, keys, token, undrained=items)
-        await run(self.client, Call("purge_end", [keys.meta], [token, int(queue_only)]))
-        return int(found)
-
-    def _key_batches(self) -> AsyncIterator[list[bytes]]:
-        return self.client.scan(self.keys.prefix + "*", PURGE_STEP, near=self.keys.meta)
+        """Remove the keys of the whole crawl; see `purging.purge`."""
+        return await purge(
+            self.client, self.keys, queue_only=queue_only, unless_alive=unless_alive, items=items
+        )
 
 
 def _exchanged(push_reply: list[Any], lease_reply: list[Any]) -> Exchanged:
@@ -272,9 +238,9 @@ def _exchanged(push_reply: list[Any], lease_reply: list[Any]) -> Exchanged:
     return Exchanged(
         "ok",
         duplicates=[int(index) for index in push_reply[1:]],
-        state=state.decode(),
-        seeding=seeding.decode(),
-        seeder=seeder.decode(),
+        state=state.decode(errors="replace"),
+        seeding=seeding.decode(errors="replace"),
+        seeder=seeder.decode(errors="replace"),
         queued=int(queued),
         leased=int(leased),
         held=int(held),

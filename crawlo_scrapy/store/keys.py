@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import binascii
 import hashlib
+from collections.abc import Iterable
 from functools import lru_cache
 from urllib.parse import quote
 
@@ -26,14 +28,16 @@ def clean(name: str) -> str:
 class Keys:
     """The keys of one crawl: ``crawlo:{project:spider}:…`` or ``crawlo:{project:spider:id}:…``.
 
-    The braces keep a crawl on one hash slot of a Redis Cluster.
+    The braces keep a crawl, or each partition of one, on one hash slot of a Redis Cluster.
     """
 
-    def __init__(self, project: str, spider: str, crawl_id: str | None = None) -> None:
+    def __init__(
+        self, project: str, spider: str, crawl_id: str | None = None, *, mark: str = ""
+    ) -> None:
         #: What the crawl is named by: project, spider and, if it has one, its own id.
         self.names = [project, spider] + ([crawl_id] if crawl_id else [])
         self.name = ":".join(clean(name) for name in self.names)
-        self.prefix = f"crawlo:{{{self.name}}}:"
+        self.prefix = f"crawlo:{{{self.name}{mark}}}:"
         self.meta = self.prefix + "meta"
         self.workers = self.prefix + "workers"
         self.worker_prefix = self.prefix + "worker:"
@@ -62,6 +66,22 @@ class Keys:
         self.alerts = self.prefix + "alerts"
         self.cookies = self.prefix + "cookies"
         self.cookies_prefix = self.prefix + "cookies:"
+        #: How far `repartition` has come, and what it has set aside.
+        self.moving = self.prefix + "moving"
+        self.moving_prefix = self.prefix + "moving:"
+
+    def partition(self, number: int, count: int) -> Keys:
+        """Return the keys of one of *count* partitions of this crawl; number 0 are these.
+
+        The partitions are spread evenly over the hash slots of a cluster.
+        """
+        if number == 0:
+            return self
+        return Keys(*self.names, mark=_mark(self.name, number, count))
+
+    def seen_urls(self, chunk: int) -> str:
+        """The URLs of some of the seen set; see ``_seen_urls.lua``."""
+        return f"{self.seen_prefix}urls:{chunk}"
 
     @property
     def queues(self) -> list[str]:
@@ -120,6 +140,32 @@ class Keys:
         return f"Keys({self.prefix!r})"
 
 
+#: Between the name of a crawl and what tells its partitions apart; `clean` leaves none in a name.
+_MARK = "#"
+_HASH_SLOTS = 16384
+
+
+@lru_cache(maxsize=10_000)
+def _mark(name: str, number: int, count: int) -> str:
+    """Return what makes the hash slot of a partition the right part of the ring away from home.
+
+    It is at most a 32nd of a partition's share off its place.
+    """
+    place = hash_slot(name) + number * _HASH_SLOTS // count
+    reach = max(8, _HASH_SLOTS // (32 * count))
+    attempt = 0
+    while True:
+        mark = f"{_MARK}{number}.{count}.{attempt}"
+        if (hash_slot(name + mark) - place + reach) % _HASH_SLOTS <= 2 * reach:
+            return mark
+        attempt += 1
+
+
+def hash_slot(tag: str) -> int:
+    """Return the hash slot of a Redis Cluster that keys with *tag* in braces belong to."""
+    return binascii.crc_hqx(tag.encode(), 0) % _HASH_SLOTS
+
+
 def taken_keys(source: str, crawl: str) -> tuple[str, str]:
     """Return where is noted what workers of *crawl* took from *source* and have not queued yet.
 
@@ -138,10 +184,18 @@ MIGRATING = "crawlo:migrating:"
 #: Says which move a key that was set aside belongs to; the key's own name follows.
 MIGRATION_TICKET = "crawlo:migrating-ticket:"
 
-#: Matches the `meta` key of every crawl.
-ALL_CRAWLS = "crawlo:{*}:meta"
+#: The names of all crawls.
+CRAWLS = "crawlo:crawls"
 
 
-def crawl_name(meta_key: str) -> str:
-    """Return what stands between the braces of a `meta` key."""
-    return meta_key[len("crawlo:{") : -len("}:meta")]
+def partitions_among(home: Keys, names: Iterable[str]) -> set[str]:
+    """Return what tells those partitions of a crawl from others that *names* of keys belong to."""
+    start = f"crawlo:{{{home.name}"
+    return {
+        name[len(start) :].partition("}")[0] for name in names if name.startswith(start + _MARK)
+    }
+
+
+def partition_pattern(keys: Keys) -> str:
+    """Return what matches all keys of all partitions of a crawl, but for its own."""
+    return f"crawlo:{{{keys.name}{_MARK}*"

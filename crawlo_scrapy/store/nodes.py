@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from crawlo_scrapy.store.inspect import CrawlState, WorkerState
+from crawlo_scrapy.store.lenient import whole
 from crawlo_scrapy.store.stats import SAMPLED, NodeStats, Sample, Stats
 
 #: A rate is taken over this time at least, in seconds, if the node has been there for so long.
@@ -107,7 +108,7 @@ def _registered(worker: WorkerState, status: str, figures: dict[str, Any]) -> No
 
 def _figures(node: NodeStats, recent: Sequence[Sample]) -> dict[str, Any]:
     values = [node.stats[key].value if key in node.stats else 0 for key in SAMPLED]
-    now = Sample(node.written, *(int(v) if isinstance(v, (int, float)) else 0 for v in values))
+    now = Sample(node.written, *(whole(v) if isinstance(v, (int, float)) else 0 for v in values))
     return {
         "id": node.id, "written": node.written, "pages": now.pages, "items": now.items,
         "errors": now.errors, "bytes": now.bytes, "memory": now.memory,

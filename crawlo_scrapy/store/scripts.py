@@ -21,12 +21,13 @@ class Script:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.source = _INCLUDE.sub(lambda match: _read(match[1]), _read(name))
+        self.source = _read(name)
         self.sha = hashlib.sha1(self.source.encode()).hexdigest()
 
 
 def _read(name: str) -> str:
-    return (files("crawlo_scrapy.store") / "lua" / f"{name}.lua").read_text("utf-8")
+    text = (files("crawlo_scrapy.store") / "lua" / f"{name}.lua").read_text("utf-8")
+    return _INCLUDE.sub(lambda match: _read(match[1]), text)
 
 
 @cache
@@ -38,7 +39,7 @@ def script(name: str) -> Script:
 class Call:
     """One script with its keys and arguments, ready to be sent."""
 
-    def __init__(self, name: str, keys: Sequence[str], args: Sequence[Any] = ()) -> None:
+    def __init__(self, name: str, keys: Sequence[str | bytes], args: Sequence[Any] = ()) -> None:
         self.script = script(name)
         self.keys = keys
         self.args = args

@@ -9,7 +9,11 @@ from typing import NamedTuple
 
 from crawlo_scrapy.store.client import Client
 from crawlo_scrapy.store.keys import Keys, clean
+from crawlo_scrapy.store.lenient import text
 from crawlo_scrapy.store.scripts import Call, run
+
+#: What `Slots.turns` says of a slot without limits: all of its requests may be started.
+AT_ONCE = -1.0
 
 
 @dataclass(frozen=True)
@@ -48,10 +52,14 @@ class Slots:
         self._client = client
         self._keys = keys
 
-    async def configure(self, limits: Mapping[str, SlotLimit]) -> bool:
+    async def configure(
+        self, limits: Mapping[str, SlotLimit], *, adapted: bool = True, learned: bool = True
+    ) -> bool:
         """Make *limits* those of the crawl, by name of the slot; "" is for all others.
 
-        What was set by hand or learned stays. Returns whether they are new.
+        What was set by hand stays; so does what `adapt` has found if delays are still to be
+        *adapted*, and what was told to `learn` if it is still to be *learned*. Returns whether
+        the limits are new.
         """
         fields: dict[str, float] = {}
         for name, limit in sorted(limits.items()):
@@ -61,7 +69,9 @@ class Slots:
                 fields[f"count:{clean(name)}"] = limit.concurrency
         flat = [part for field in fields.items() for part in field]
         digest = hashlib.sha256(repr(flat).encode()).hexdigest()[:16] if flat else ""
-        call = Call("limits_configure", [self._keys.meta, self._keys.limits], [digest, *flat])
+        gone = ("" if adapted else "throttle:") + ("" if learned else "robots:")
+        keys = [self._keys.meta, self._keys.holds, *self._keys.queues]
+        call = Call("limits_configure", keys, [digest, gone, *flat])
         return bool((await run(self._client, call))[0])
 
     async def adapt(self, throttle: Throttle, answers: Sequence[Answer]) -> None:
@@ -81,6 +91,18 @@ class Slots:
         else:
             await self._client.call("hdel", self._keys.limits, field)
 
+    async def turns(self, slots: Mapping[str, int], horizon: float) -> list[float | None]:
+        """Reserve the next time of each of *slots* for a request that is not in Redis.
+
+        *slots* says how many such requests this worker has in progress. Returns for each in how
+        many seconds to start it: at most *horizon*, or `AT_ONCE`; None: not now.
+        """
+        args: list[object] = [round(horizon * 1000)]
+        for slot in slots.items():
+            args += slot
+        [found] = await run(self._client, Call("slot_turn", self._keys.queues, args))
+        return [None if ms == -2 else AT_ONCE if ms == -1 else ms / 1000 for ms in found]
+
     async def hold(self, slot: str, seconds: float) -> None:
         """Lease nothing of *slot* for so long, whoever asks. *slot* is `clean` already."""
         keys = [self._keys.meta, self._keys.holds, *self._keys.queues]
@@ -91,4 +113,4 @@ class Slots:
         seconds, micros = await self._client.call("time", near=self._keys.meta)
         now = int(seconds) * 1000 + int(micros) // 1000
         found = await self._client.call("zrangebyscore", self._keys.holds, now, "+inf")
-        return [name.decode() for name in found]
+        return [text(name) for name in found]

@@ -53,7 +53,7 @@ class Source:
         found: list[Entry] = []
         for owner in await self._client.call("smembers", self._workers):
             if await self._client.call("zscore", self._keys.workers, owner) is None:
-                theirs, mine = self._taken(owner.decode()), self._taken(worker_id)
+                theirs, mine = self._prefix.encode() + owner, self._taken(worker_id)
                 call = Call("source_adopt", [self._workers, theirs, mine], [owner, worker_id])
                 found += _entries((await run(self._client, call))[0])
         return found
@@ -61,14 +61,15 @@ class Source:
     async def held(self, worker_id: str) -> list[Entry]:
         """Return what *worker_id* has taken and not dropped."""
         found = await self._client.call("hgetall", self._taken(worker_id))
-        return [Entry(name.decode(), data) for name, data in found.items()]
+        return [Entry(name.decode(errors="surrogateescape"), data) for name, data in found.items()]
 
     async def drop(self, worker_id: str, names: list[str]) -> None:
         """Forget entries whose requests are in the frontier."""
-        call = Call("source_drop", [self._workers, self._taken(worker_id)], [worker_id, *names])
+        given = [name.encode(errors="surrogateescape") for name in names]
+        call = Call("source_drop", [self._workers, self._taken(worker_id)], [worker_id, *given])
         await run(self._client, call)
 
 
 def _entries(flat: list[Any]) -> list[Entry]:
     pairs = zip(flat[::2], flat[1::2], strict=True)
-    return [Entry(name.decode(), data) for name, data in pairs]
+    return [Entry(name.decode(errors="surrogateescape"), data) for name, data in pairs]

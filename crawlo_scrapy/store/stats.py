@@ -20,12 +20,13 @@ Times are Redis's, in milliseconds since 1970, unless it says otherwise.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, NamedTuple, Protocol
 
 from crawlo_scrapy.store import scripts
 from crawlo_scrapy.store.client import Client
 from crawlo_scrapy.store.keys import Keys
+from crawlo_scrapy.store.lenient import text, whole
 from crawlo_scrapy.store.scripts import Call
 from crawlo_scrapy.store.statsmerge import MAX, MIN, NEWEST, STAMP, SUM, Stat, merge
 
@@ -132,9 +133,9 @@ class Stats:
     async def runs(self) -> list[Run]:
         """Return the runs that have statistics, newest first."""
         found = await self._client.call("zrevrange", self._keys.stats_runs, 0, -1, withscores=True)
-        sizes = await self._read(("ZCARD", self._keys.stats_nodes(int(n))) for n, _ in found)
+        sizes = await self._read(("ZCARD", self._keys.stats_nodes(whole(n))) for n, _ in found)
         return [
-            Run(int(number), int(created), size)
+            Run(whole(number), whole(created), size)
             for (number, created), size in zip(found, sizes, strict=True)
         ]
 
@@ -144,10 +145,10 @@ class Stats:
         members = await self._client.call(
             "zrange", self._keys.stats_nodes(run), 0, -1, withscores=True
         )
-        ids = [member.decode() for member, _ in members]
+        ids = [text(member) for member, _ in members]
         replies = await self._read(("HGETALL", self._keys.stats(run, node)) for node in ids)
         nodes = [
-            self._node(node, int(score), reply)
+            self._node(node, whole(score), reply)
             for node, (_, score), reply in zip(ids, members, replies, strict=True)
             if reply
         ]
@@ -171,8 +172,8 @@ class Stats:
             [keys.meta, keys.workers, keys.dead, keys.stats_nodes(run), keys.stats(run)],
             [round(self._silence * 1000), *names, ""],
         )
-        [[time, text]] = await scripts.run(self._client, call)
-        return int(time), [int(figure) for figure in text.split(b",")[: len(names)]]
+        [[time, sums]] = await scripts.run(self._client, call)
+        return int(time), [whole(figure) for figure in sums.split(b",")[: len(names)]]
 
     async def series(
         self, *, run: int | None = None, since: int = 0, limit: int = 0
@@ -189,14 +190,16 @@ class Stats:
         """Return the newest sample of *run* that was taken at *time* or before; None if none."""
         key = self._keys.stats_series(run)
         found = await self._client.call("xrevrange", key, max=f"{time}-{2**64 - 1}", count=1)
-        return next((_sample(int(i.partition(b"-")[0]), fields[b"v"]) for i, fields in found), None)
+        return next(
+            (_sample(int(i.partition(b"-")[0]), fields.get(b"v", b"")) for i, fields in found), None
+        )
 
     async def of_living(self, key: str, *, run: int, since: int) -> dict[str, Any]:
         """Return one stat of each node of *run* that has not left and wrote after *since*."""
         members = await self._client.call(
             "zrangebyscore", self._keys.stats_nodes(run), f"({since}", "+inf"
         )
-        ids = [member.decode() for member in members]
+        ids = [text(member) for member in members]
         replies = await self._read(("HGET", self._keys.stats(run, node), key) for node in ids)
         return {
             node: self._stat(field).value
@@ -216,20 +219,31 @@ class Stats:
         """Return the latest lines that nodes of this crawl logged as errors, newest first."""
         lines = await self._client.call("lrange", self._keys.stats_errors, 0, limit - 1)
         # A write that is repeated may leave a line twice.
-        return list(dict.fromkeys(ErrorLine(*self._codec.decode(line)) for line in lines))
+        return list(dict.fromkeys(self._error_line(line) for line in lines))
+
+    def _error_line(self, line: bytes) -> ErrorLine:
+        try:
+            time, *texts = self._codec.decode(line)
+            return ErrorLine(float(time), *map(str, texts))
+        except Exception as exc:
+            # As with stats: not written by us, or by another version.
+            return ErrorLine(0.0, "", "", "ERROR", f"(cannot be decoded: {exc})")
 
     async def _run(self, run: int | None) -> int:
         if run is not None:
             return run
         newest = await self._client.call("zrevrange", self._keys.stats_runs, 0, 0)
-        return int(newest[0]) if newest else NO_RUN
+        return whole(newest[0]) if newest else NO_RUN
 
     async def _samples(self, keys: list[str], since: int, limit: int) -> list[list[Sample]]:
         after = f"({since}-{2**64 - 1}"
         count = ("COUNT", limit) if limit else ()
         replies = await self._read(("XREVRANGE", key, "+", after, *count) for key in keys)
         return [
-            [_sample(int(id_.partition(b"-")[0]), fields[b"v"]) for id_, fields in reversed(reply)]
+            [
+                _sample(int(id_.partition(b"-")[0]), fields.get(b"v", b""))
+                for id_, fields in reversed(reply)
+            ]
             for reply in replies
         ]
 
@@ -242,13 +256,13 @@ class Stats:
 
     def _node(self, node: str, score: int, fields: dict[bytes, bytes]) -> NodeStats:
         identity = fields.pop(b"", b"")
-        stats = {key.decode(errors="replace"): self._stat(field) for key, field in fields.items()}
-        return NodeStats(node, identity[STAMP:].decode(), abs(score), score < 0, stats)
+        stats = {text(key): self._stat(field) for key, field in fields.items()}
+        return NodeStats(node, text(identity[STAMP:]), abs(score), score < 0, stats)
 
     def _stat(self, field: bytes) -> Stat:
         kind, time, payload = field[:1], 0, field[1:]
         if kind == NEWEST:
-            time, payload = int(field[1 : 1 + STAMP]), field[1 + STAMP :]
+            time, payload = whole(field[1 : 1 + STAMP]), field[1 + STAMP :]
         try:
             return Stat(kind, self._codec.decode(payload), time)
         except Exception as exc:
@@ -267,8 +281,9 @@ async def now_all(client: Client, runs: Iterable[tuple[Keys, int]], silence: flo
         for keys, run in runs
     ]
     replies = await scripts.run(client, *calls) if calls else []
-    return [_sample(int(time), text) for time, text in replies]
+    return [_sample(int(time), sums) for time, sums in replies]
 
 
-def _sample(time: int, text: bytes) -> Sample:
-    return Sample(time, *(int(figure) for figure in text.split(b",")))
+def _sample(time: int, sums: bytes) -> Sample:
+    figures = [whole(figure) for figure in sums.split(b",")]
+    return Sample(time, *figures[: len(fields(Sample)) - 1])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from crawlo_scrapy.store import scripts
 from crawlo_scrapy.store.client import Client
 from crawlo_scrapy.store.keys import Keys
+from crawlo_scrapy.store.lenient import text, whole
 from crawlo_scrapy.store.scripts import Call
 from crawlo_scrapy.store.stats import Codec, Stats
 from crawlo_scrapy.store.statsmerge import NEWEST, STAMP, combine
@@ -30,7 +31,7 @@ async def fold(client: Client, keys: Keys, codec: Codec, run: int) -> int:
     seconds, _ = await client.call("time", near=keys.meta)
     # The score of a node that has left is below zero.
     silent = (int(seconds) - GIVEN_UP) * 1000
-    scores = {member.decode(): int(score) for member, score in members}
+    scores = {text(member): whole(score) for member, score in members}
     gone = [n for n, score in scores.items() if score < silent and n != EARLIER]
     if len(gone) <= 2 * KEPT:
         return 0

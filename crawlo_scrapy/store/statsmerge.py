@@ -47,9 +47,9 @@ _COMBINED: dict[bytes, Callable[[Any, Any], Any]] = {SUM: operator.add, MAX: max
 def _combine(stats: list[Stat]) -> Stat:
     kinds = {stat.kind for stat in stats}
     kind = next((kind for kind in _COMBINED if kind in kinds), NEWEST)
-    stats = [stat for stat in stats if stat.kind == kind]
     if kind != NEWEST:
-        with contextlib.suppress(TypeError):
+        stats = [stat for stat in stats if stat.kind == kind]
+        with contextlib.suppress(TypeError, ValueError, ArithmeticError):
             return Stat(kind, reduce(_COMBINED[kind], (stat.value for stat in stats)))
     newest = stats[0]
     for stat in stats[1:]:

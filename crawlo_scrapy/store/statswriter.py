@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 from crawlo_scrapy.store import scripts
 from crawlo_scrapy.store.client import Client
 from crawlo_scrapy.store.keys import Keys
+from crawlo_scrapy.store.listing import enlist
+from crawlo_scrapy.store.partitions import all_keys, note_elsewhere
 from crawlo_scrapy.store.scripts import Call
 from crawlo_scrapy.store.stats import ERRORS_KEPT, NO_RUN, SAMPLED, Codec, ErrorLine
 
@@ -63,6 +65,8 @@ class StatsWriter:
         self._keys = keys
         self._codec = codec
         self._retention = retention
+        # How a crawl is divided changes only while it has no workers.
+        self._partitions: list[Keys] | None = None
 
     def encode(self, kind: bytes, value: Any) -> bytes:
         """Return a value as `write` takes it. Raises what the codec raises."""
@@ -83,6 +87,10 @@ class StatsWriter:
         node has. Appends samples that are due, and the error *lines*, in the same round trip.
         May be repeated after an error. The oldest runs go when there are too many.
         """
+        if self._partitions is None:
+            self._partitions = await all_keys(self._client, self._keys)
+        if len(self._partitions) > 1:
+            await note_elsewhere(self._client, self._partitions)
         calls, first = [], version
         items = list(changes.items())
         for start in range(0, len(items) or 1, WRITE_BATCH):
@@ -101,7 +109,10 @@ class StatsWriter:
         if surplus := replies[0][2]:
             await self.drop(int(surplus))
         failed = [reply[0].decode() for reply in replies if reply[0] != b"ok"]
-        return Written(failed[0]) if failed else Written("ok", replies[-1][1].decode())
+        if failed:
+            return Written(failed[0])
+        await enlist(self._client, self._keys)  # Redis may have forgotten that it is there
+        return Written("ok", replies[-1][1].decode())
 
     def _write_call(
         self, origin: Origin, items: list[tuple[str, bytes]], version: str, closing: bool

@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from crawlo_scrapy.store import partitions
 from crawlo_scrapy.store.client import Client
 from crawlo_scrapy.store.frontier import WORKER_RECORD_TTL, Membership
 from crawlo_scrapy.store.keys import Keys
+from crawlo_scrapy.store.lenient import text, whole
+from crawlo_scrapy.store.listing import enlist
+from crawlo_scrapy.store.partitions import UNDIVIDED, Layout
 from crawlo_scrapy.store.scripts import Call, run
 
 #: Changes when what stands in Redis changes its form.
@@ -40,18 +44,19 @@ class Workers:
         named: bool = False,
         seeding: str = "once",
         before: Membership | None = None,
+        layout: Layout = UNDIVIDED,
     ) -> tuple[str, Membership | str]:
         """Register a worker; create the crawl or its next run when there is none.
 
         *process_age* is how many seconds ago this process started: one that started before
         the crawl finished came too late for it and does not begin the next. *before* is the
         place that this worker lost. Returns a status (see ``crawl_join.lua``) and the place,
-        or the run or format that was found.
+        or the run, format or layout that was found.
         """
         keys = self.keys
         args = [
             worker_id, FORMAT, bucket_fill, round(process_age * 1000), int(named), seeding,
-            f"{before.run}:{before.created}" if before else "",
+            f"{before.run}:{before.created}" if before else "", str(layout),
         ]  # fmt: skip
         for name, value in record.items():
             args += (name, value)
@@ -65,7 +70,8 @@ class Workers:
         )
         status = status.decode()
         if status == "joined":
-            return status, Membership(worker_id, int(run_number), int(created[0]))
+            await enlist(self.client, keys)
+            return status, Membership(worker_id, whole(run_number), whole(created[0]))
         return status, run_number.decode() if isinstance(run_number, bytes) else str(run_number)
 
     async def beat(
@@ -79,9 +85,7 @@ class Workers:
         if not reply[0]:
             return None
         _, state, dead, leases = reply
-        return Beat(
-            state.decode(), [d.decode() for d in dead], {lease.decode() for lease in leases}
-        )
+        return Beat(text(state), [text(one) for one in dead], {text(lease) for lease in leases})
 
     async def leave(self, member: Membership, reason: str, *, keep_crawl: bool) -> tuple[str, int]:
         """Strike *member* off. Returns a status (see ``crawl_leave.lua``) and who is left."""
@@ -111,18 +115,23 @@ class Workers:
         call = Call("seed_settle", keys, [member.worker_id, outcome])
         return bool((await run(self.client, call))[0])
 
-    async def finish(self) -> str:
+    async def finish(self, layout: Layout = UNDIVIDED) -> str:
         """Declare the crawl finished if it is, and return how it stands.
 
         That is ``finished``, ``quiet`` when only workers that keep it open hinder it, or "".
         """
-        keys = self.keys
+        keys, moment = self.keys, []
+        if layout.count > 1:
+            moment = [await partitions.quiet(self.client, layout.keys(keys))]
+            if not moment[0]:
+                return ""
         call = Call(
             "crawl_finish",
             [
                 keys.meta, keys.workers, keys.slots, keys.timed, keys.delayed,
                 keys.worker_prefix, keys.leases_prefix,
             ],
+            moment,
         )  # fmt: skip
         return ("", "finished", "quiet")[(await run(self.client, call))[0]]
 
@@ -131,12 +140,12 @@ class Workers:
         seconds, micros = await self.client.call("time", near=self.keys.workers)
         oldest = int(seconds) * 1000 + int(micros) // 1000 - round(timeout * 1000)
         members = await self.client.call("zrangebyscore", self.keys.workers, oldest, "+inf")
-        return [member.decode() for member in members]
+        return [text(member) for member in members]
 
     async def alive(self) -> list[str]:
         """Return the ids in the registry, whoever may have died since."""
         members = await self.client.call("zrange", self.keys.workers, 0, -1)
-        return [member.decode() for member in members]
+        return [text(member) for member in members]
 
     def _own_keys(self, member: Membership) -> list[str]:
         keys = self.keys

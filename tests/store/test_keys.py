@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crawlo_scrapy.store.keys import ALL_CRAWLS, MAX_NAME_LENGTH, Keys, clean, crawl_name
+from crawlo_scrapy.store.keys import MAX_NAME_LENGTH, Keys, clean
 from tests.store.conftest import Store, names, push
 
 HOSTILE = [
@@ -65,10 +65,8 @@ def test_the_braces_hold_one_hash_tag() -> None:
         assert "?" not in prefix
 
 
-def test_crawl_name() -> None:
-    keys = Keys("p", "s:t", "1")
-    assert crawl_name(keys.meta) == keys.name == "p:s%3At:1"
-    assert ALL_CRAWLS == "crawlo:{*}:meta"
+def test_name_of_a_crawl() -> None:
+    assert Keys("p", "s:t", "1").name == "p:s%3At:1"
 
 
 def test_kinds_of_key_stay_apart() -> None:

@@ -110,7 +110,7 @@ class CrawlMachine(RuleBasedStateMachine):
     @rule()
     def join(self) -> None:
         self.born += 1
-        status, member = self.run(self.workers.join(f"w{self.born}", {}, bucket_fill=3))
+        status, member = self.run(self.workers.join(f"w{self.born}", {}, bucket_fill=1 / 64))
         if self.finished:
             # Whether it comes late or begins the next run is for other tests.
             assert status in ("finished", "joined")
@@ -262,7 +262,7 @@ class CrawlMachine(RuleBasedStateMachine):
     def rejoin(self, sim: Sim) -> None:
         self.born += 1
         status, member = self.run(
-            self.workers.join(f"w{self.born}", {}, bucket_fill=3, before=sim.member)
+            self.workers.join(f"w{self.born}", {}, bucket_fill=1 / 64, before=sim.member)
         )
         self.sims.remove(sim)
         if isinstance(member, Membership):

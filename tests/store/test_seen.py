@@ -14,6 +14,7 @@ from crawlo_scrapy.store.client import Address, Client
 from crawlo_scrapy.store.errors import StoreRefused
 from crawlo_scrapy.store.frontier import Frontier, Membership
 from crawlo_scrapy.store.keys import Keys
+from crawlo_scrapy.store.scripts import Call, run
 from crawlo_scrapy.store.workers import Workers
 from tests.backends import address_of
 from tests.store.background import Background
@@ -21,7 +22,7 @@ from tests.store.conftest import Store, push
 
 
 async def test_exact_over_several_levels(store: Store) -> None:
-    await store.join(bucket_fill=2)  # level 0 is full after 128, level 1 after 512 more
+    await store.join(bucket_fill=1 / 64)  # level 0 is full after 64, level 1 after 1,024 more
     draw, known = random.Random(7), set()
     for _ in range(60):
         batch = [str(draw.randrange(4000)).encode() for _ in range(100)]
@@ -36,13 +37,16 @@ async def test_exact_over_several_levels(store: Store) -> None:
 async def test_buckets_stay_packed(store: Store) -> None:
     fill = await seen.bucket_fill(store.client)
     await store.join(bucket_fill=fill)
-    numbers = [str(i).encode() for i in range(30_000)]
-    for i in range(0, len(numbers), 1000):
-        await seen.add(store.client, store.keys, numbers[i : i + 1000])
-    for level, buckets in ((0, 64), (1, 256)):
-        for bucket in range(buckets):
-            key = f"{store.keys.seen_prefix}{level}:{bucket}"
-            assert await store.client.call("object", "encoding", key) == b"intset"
+    draw, buckets = random.Random(3), 8  # of the 4,096 of level 0
+    for _ in range(buckets):
+        bits = [
+            b for _ in range(fill) for b in (draw.randrange(buckets) << 20, draw.getrandbits(63))
+        ]
+        await run(store.client, Call("seen_add", [store.keys.meta, store.keys.seen_prefix], bits))
+    for bucket in range(buckets):
+        key = f"{store.keys.seen_prefix}0:{bucket}"
+        assert await store.client.call("object", "encoding", key) == b"intset"
+    assert int(await store.meta("seen")) == buckets * fill
 
 
 def test_fingerprints_of_any_form_are_spread() -> None:
@@ -52,7 +56,7 @@ def test_fingerprints_of_any_form_are_spread() -> None:
 
 @settings(max_examples=30, deadline=None)
 @given(
-    fill=st.integers(1, 3),
+    fill=st.sampled_from([1 / 256, 1 / 128, 3 / 256]),
     batches=st.lists(
         st.lists(st.tuples(st.sampled_from("fncr"), st.integers(0, 600)), min_size=1, max_size=80),
         min_size=1,
@@ -62,14 +66,14 @@ def test_fingerprints_of_any_form_are_spread() -> None:
 def test_no_false_duplicate_and_none_missed(
     redis_url: str,
     background: Background,
-    fill: int,
+    fill: float,
     batches: list[list[tuple[str, int]]],
 ) -> None:
     """Against a Python set, in all modes, with levels so small that several are opened."""
     background(_compare(redis_url, fill, batches))
 
 
-async def _compare(redis_url: str, fill: int, batches: list[list[tuple[str, int]]]) -> None:
+async def _compare(redis_url: str, fill: float, batches: list[list[tuple[str, int]]]) -> None:
     client, keys = Client.connect(address_of(redis_url)), Keys(f"test-{uuid4().hex}", "s")
     _, member = await Workers(client, keys).join("w", {}, bucket_fill=fill)
     assert isinstance(member, Membership)
@@ -99,15 +103,15 @@ async def _compare(redis_url: str, fill: int, batches: list[list[tuple[str, int]
 
 @pytest.mark.parametrize(
     ("count", "level", "fill"),
-    [(127, 0, 127), (128, 1, 0), (639, 1, 511), (640, 2, 0), (2687, 2, 2047), (2688, 3, 0)],
+    [(63, 0, 63), (64, 1, 0), (1087, 1, 1023), (1088, 2, 0), (17471, 2, 16383), (17472, 3, 0)],
 )
 async def test_a_level_is_opened_when_the_one_before_is_full(
     store: Store, count: int, level: int, fill: int
 ) -> None:
     """Too early, and half-empty buckets cost memory; too late, and they are no longer packed."""
-    await store.join(bucket_fill=2)
-    for first in range(0, count, 100):
-        batch = [str(i).encode() for i in range(first, min(first + 100, count))]
+    await store.join(bucket_fill=1 / 64)
+    for first in range(0, count, 1000):
+        batch = [str(i).encode() for i in range(first, min(first + 1000, count))]
         await seen.add(store.client, store.keys, batch)
     assert (await store.meta("seen_level"), await store.meta("seen_fill")) == (
         str(level),

@@ -14,7 +14,7 @@ from crawlo_scrapy.store.client import Client
 from crawlo_scrapy.store.control import Control
 from crawlo_scrapy.store.frontier import Exchanged, Frontier, Membership
 from crawlo_scrapy.store.keys import Keys
-from crawlo_scrapy.store.slots import Answer, SlotLimit, Slots, Throttle
+from crawlo_scrapy.store.slots import AT_ONCE, Answer, SlotLimit, Slots, Throttle
 from crawlo_scrapy.store.workers import Workers
 from tests.backends import address_of
 from tests.store.background import Background
@@ -128,6 +128,11 @@ async def test_own_limit_beats_that_for_all(store: Store, slots: Slots) -> None:
     assert names(await lease(store, member, limit=9, room=9)) == ["free0", "free1", "free2", "a0"]
 
 
+async def test_limits_of_very_many_slots(store: Store, slots: Slots) -> None:
+    assert await slots.configure({f"{n}.example": SlotLimit(1, 1) for n in range(10_000)})
+    assert await store.client.call("hlen", store.keys.limits) == 20_000
+
+
 async def test_limit_that_comes_and_goes_in_the_middle(store: Store, slots: Slots) -> None:
     member = await store.join()
     await store.frontier.exchange(member, [push(n) for n in range(5)])
@@ -154,7 +159,7 @@ async def test_hold(store: Store, slots: Slots, limited: bool, queued: bool) -> 
     await store.frontier.exchange(member, [push(2), push("b", slot="b")])
     result = await lease(store, member, limit=9, room=9, horizon=1)
     assert names(result) == ["b"]
-    assert result.news == 2
+    assert result.news, "workers look what has changed"
     assert not await store.workers.finish()
     assert 58_000 < await due(store, "a") - await now(store) <= 60_000
     await advance(store, "a")
@@ -189,6 +194,25 @@ async def test_throttle_follows_latency(store: Store, slots: Slots) -> None:
     assert (await delay(), await delay("b")) == (0.1, 3)
 
 
+async def test_delays_of_options_that_were_switched_off_are_forgotten(
+    store: Store, slots: Slots
+) -> None:
+    member = await store.join()
+    await slots.adapt(Throttle(first=60, least=0, most=60, target=1), [Answer("a", 60, True)])
+    await slots.learn("a", 60)
+    await Control(store.client, store.keys).delay("me", "b", 60)
+    await store.frontier.exchange(
+        member, [push(f"{slot}{n}", slot=slot) for slot in "abc" for n in range(3)]
+    )
+    assert len(names(await lease(store, member, limit=9, room=9))) == 3
+    assert not await slots.configure({}), "a second worker with the same settings"
+    assert names(await lease(store, member, limit=9, room=9)) == []
+    await slots.configure({}, adapted=False, learned=False)
+    assert await store.client.call("hkeys", store.keys.limits) == [b"set:b"]
+    assert await due(store, "b") - await now(store) > 58_000, "what was set by hand stays"
+    assert await due(store, "c") <= await now(store), "it need not wait for the end of its delay"
+
+
 async def test_delay_that_was_learned_or_set_by_hand(store: Store, slots: Slots) -> None:
     control = Control(store.client, store.keys)
     await slots.configure({"": SlotLimit(delay=1)})
@@ -208,6 +232,73 @@ async def test_delay_that_was_learned_or_set_by_hand(store: Store, slots: Slots)
     await control.delay("me", "a", None)
     await slots.learn("a", 0)
     assert await next_delay() == 1
+
+
+@pytest.mark.parametrize("queued", [True, False])
+@pytest.mark.parametrize("by_hand", [True, False])
+async def test_shorter_delay_holds_at_once(
+    store: Store, slots: Slots, queued: bool, by_hand: bool
+) -> None:
+    control = Control(store.client, store.keys)
+
+    async def set_delay(seconds: float) -> None:
+        if by_hand:
+            await control.delay("me", "a", seconds)
+        else:
+            await slots.configure({"": SlotLimit(seconds), "b": SlotLimit(7, 2)})
+
+    member = await store.join()
+    await set_delay(3600)
+    await store.frontier.exchange(member, [push(n) for n in range(2 if queued else 1)])
+    assert names(await lease(store, member, room=9)) == ["0"]
+    key = store.keys.timed if queued else store.keys.pace
+
+    async def wait() -> float:
+        return float(await store.client.call("zscore", key, "a") or 0) - await now(store)
+
+    assert await wait() > 3_500_000
+    await set_delay(20)
+    assert 18_000 < await wait() <= 20_000
+    await slots.hold("a", 60)
+    await set_delay(1)
+    assert 58_000 < await wait() <= 60_000, "what the site asked for stays"
+
+
+async def test_shorter_delay_of_a_slot_that_has_all_it_may_have(store: Store, slots: Slots) -> None:
+    await slots.configure({"a": SlotLimit(3600, 1)})
+    member = await store.join()
+    await store.frontier.exchange(member, [push(n) for n in range(3)])
+    held = await lease(store, member, room=9)
+    await advance(store, "a")
+    assert names(await lease(store, member, room=9)) == []
+    blocked = await due(store, "a")
+    await slots.configure({"a": SlotLimit(10, 1)})
+    assert await due(store, "a") == blocked > 2**42
+    await store.frontier.exchange(member, acks=[held.leases[0].id])
+    assert names(await lease(store, member, room=9)) == ["1"]
+
+
+async def test_turns_of_requests_that_are_not_in_redis(store: Store, slots: Slots) -> None:
+    assert await slots.turns({"a": 5}, 1) == [AT_ONCE]
+    assert not await store.client.call("exists", store.keys.pace, store.keys.timed)
+    await slots.configure({"a": SlotLimit(delay=2), "b": SlotLimit(concurrency=2)})
+    assert await slots.turns({"c": 0, "a": 0}, 1) == [AT_ONCE, 0]
+    assert await slots.turns({"a": 0}, 1) == [None], "it is too far away to tell"
+    [wait] = await slots.turns({"a": 0}, 60)
+    assert wait == pytest.approx(2, abs=1)
+    # The requests in Redis come after these.
+    member = await store.join()
+    await store.frontier.exchange(
+        member, [push(f"{slot}{n}", slot=slot) for slot in "ab" for n in range(2)]
+    )
+    assert 2000 < await due(store, "a") - await now(store) <= 4000
+    assert await slots.turns({"b": 0}, 1) == [0]
+    assert await slots.turns({"b": 2}, 1) == [None]
+    assert names(await lease(store, member, room=1)) == ["b0"]
+    assert await slots.turns({"b": 0}, 1) == [0]
+    assert await slots.turns({"b": 1}, 1) == [None], "one is leased"
+    await slots.hold("c", 60)
+    assert await slots.turns({"c": 0}, 1) == [None]
 
 
 async def test_clock_that_goes_back_does_not_stop_slots_without_limits(store: Store) -> None:

@@ -1,20 +1,46 @@
 -- Included, after the clock, the limits, the queue and the seen set, where new requests are
 -- queued; needs `meta`, `delayed` and `seeds`.
--- Queue the requests in ARGV from *first* on, seven values each (see frontier_push). *name* tells
--- this call's requests from all others. Returns the places of duplicates, and how many were queued.
-local function push_new(first, order, name)
-  local duplicates, lists, count = {}, {}, 0
+local recorded = {} -- by this call, of a plain seen set: bucket, member, …
+local claimed = {} -- what this call records once its requests are queued, of any other
+
+-- Make a fingerprint seen; false when it was.
+local function claim(i, prefix, member)
+  if seen_state[4] then
+    if claimed[member] or is_seen(prefix, member) then return false end
+    claimed[member], claimed[#claimed + 1] = true, i
+    return true
+  end
+  if in_older_levels(prefix, member) then return false end
+  local newest = slices[1]
+  local key = bucket(newest, newest.level, prefix)
+  if redis.call('SADD', key, member) == 0 then return false end
+  recorded[#recorded + 1] = key
+  recorded[#recorded + 1] = member
+  count_new(newest)
+  return true
+end
+
+local function push_all(first, order, name)
+  if (#ARGV + 1 - first) % 7 ~= 0 then error('requests have seven values each') end
+  local duplicates, lists, later, new_seeds, count = {}, {}, {}, {}, 0
   for i = first, #ARGV, 7 do
     local mode, prefix, member = string.sub(ARGV[i], 1, 1), tonumber(ARGV[i + 1]), ARGV[i + 2]
     local slot, priority, delay = ARGV[i + 3], ARGV[i + 4], tonumber(ARGV[i + 5])
+    if not (prefix and prefix >= 0 and prefix < 2 ^ 32 and delay and delay < 2 ^ 42) then
+      error('a fingerprint or a delay that is none')
+    end
     local fresh
     if mode == 'c' then
       fresh = not is_seen(prefix, member)
     else
-      fresh = record(prefix, member) or mode == 'n'
-      if mode == 's' then
-        fresh = redis.call('SADD', seeds, member .. string.sub(ARGV[i], 2)) == 1
-      end
+      fresh = claim(i, prefix, member)
+    end
+    if mode == 'n' then
+      fresh = true
+    elseif mode == 's' then
+      local seed = member .. string.sub(ARGV[i], 2)
+      fresh = not new_seeds[seed] and redis.call('SISMEMBER', seeds, seed) == 0
+      new_seeds[seed] = true
     end
     if not fresh then
       duplicates[#duplicates + 1] = (i - first) / 7
@@ -23,8 +49,8 @@ local function push_new(first, order, name)
       local element = '\0' .. ARGV[i + 6]
       if delay > 0 then
         local unique = name .. '.' .. i .. '.' .. time[1] .. time[2]
-        redis.call('ZADD', delayed, now + delay,
-          unique .. '\n' .. slot .. '\n' .. priority .. '\n' .. element)
+        later[#later + 1] = now + delay
+        later[#later + 1] = unique .. '\n' .. slot .. '\n' .. priority .. '\n' .. element
       else
         local key = slot .. ':' .. priority
         local list = lists[key]
@@ -36,13 +62,21 @@ local function push_new(first, order, name)
       end
     end
   end
+  for key, list in pairs(lists) do
+    -- Where something waits already, the slot and the priority are announced.
+    if redis.call('LLEN', queue .. key) == 0 then announce(list.slot, list.priority) end
+  end
+  for from = 1, #later, 1000 do
+    redis.call('ZADD', delayed, unpack(later, from, math.min(from + 999, #later)))
+  end
   local command = order == 'lifo' and 'LPUSH' or 'RPUSH'
   for key, list in pairs(lists) do
     for from = 1, #list, 1000 do
       redis.call(command, queue .. key, unpack(list, from, math.min(from + 999, #list)))
     end
-    announce(list.slot, list.priority)
   end
+  for _, i in ipairs(claimed) do record_new(tonumber(ARGV[i + 1]), ARGV[i + 2], ARGV[i + 6]) end
+  for seed in pairs(new_seeds) do redis.call('SADD', seeds, seed) end
   save_seen()
   if count > 0 then
     redis.call('HINCRBY', meta, 'queued', count)
@@ -50,6 +84,18 @@ local function push_new(first, order, name)
     if redis.call('HGET', meta, 'state') == 'finished' then
       redis.call('HSET', meta, 'state', 'running')
     end
+  end
+  return duplicates, count
+end
+
+-- Queue the requests in ARGV from *first* on, seven values each (see frontier_push). *name* tells
+-- this call's requests from all others. Returns the places of duplicates, and how many were queued.
+local function push_new(first, order, name)
+  local done, duplicates, count = pcall(push_all, first, order, name)
+  if not done then
+    -- Who is not queued is not seen.
+    for i = 1, #recorded, 2 do redis.call('SREM', recorded[i], recorded[i + 1]) end
+    error(duplicates, 0)
   end
   return duplicates, count
 end

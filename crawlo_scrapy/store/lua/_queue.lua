@@ -18,14 +18,16 @@ local function announce(slot, priority)
 end
 
 local function push_front(slot, priority, element)
-  redis.call('LPUSH', queue .. slot .. ':' .. priority, element)
-  announce(slot, priority)
+  -- In this order: a slot without requests does no harm, requests of no slot would be lost.
+  local list = queue .. slot .. ':' .. priority
+  if redis.call('LLEN', list) == 0 then announce(slot, priority) end
+  redis.call('LPUSH', list, element)
 end
 
--- A lease and a dead letter's tail hold "slot\npriority\nelement".
+-- A lease and a dead letter's tail hold "slot\npriority\nelement". What does not is returned as a
+-- request of no slot: it will not decode, and so becomes a dead letter.
 local function split_record(record)
-  local first = string.find(record, '\n', 1, true)
-  local second = string.find(record, '\n', first + 1, true)
-  return string.sub(record, 1, first - 1), string.sub(record, first + 1, second - 1),
-    string.sub(record, second + 1)
+  local slot, priority, place = string.match(record, '^([%w%%%-_.~]*)\n(%-?%d+)\n()')
+  if not place or #priority > 17 or place > #record then return '', '0', '\0' .. record end
+  return slot, priority, string.sub(record, place)
 end

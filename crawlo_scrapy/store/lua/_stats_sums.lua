@@ -34,13 +34,16 @@ local function text(figures)
   return table.concat(figures, ',')
 end
 
--- The sums, and how the frontier stands.
+-- The sums, and how the frontier stands; other partitions as they were noted (see
+-- store/partitions.py).
 local function crawl_text(meta, dead, workers)
-  local figures = sums()
-  for _, value in ipairs(redis.call('HMGET', meta, 'leased', 'queued', 'acked', 'seen')) do
-    figures[#figures + 1] = math.max(0, tonumber(value) or 0)
+  local figures, elsewhere = sums(), {}
+  local found = redis.call('HMGET', meta, 'leased', 'queued', 'acked', 'seen', 'elsewhere')
+  for figure in string.gmatch(found[5] or '', '%d+') do elsewhere[#elsewhere + 1] = figure end
+  found[5] = redis.call('HLEN', dead)
+  for i, value in ipairs(found) do
+    figures[#figures + 1] = math.max(0, tonumber(value) or 0) + (elsewhere[i] or 0)
   end
-  figures[#figures + 1] = redis.call('HLEN', dead)
   figures[#figures + 1] = redis.call('ZCOUNT', workers, string.format('(%.0f', silent), '+inf')
   return text(figures)
 end

@@ -14,9 +14,9 @@ local function take_one(slot, time)
     redis.call('ZADD', timed, start + BLOCKED, slot)
     return false
   end
-  take(slot, 1, math.ceil(start - now_exact))
+  local more = take(slot, 1, math.ceil(start - now_exact))
   start = start + math.max(delay, 0.001)
-  if redis.call('EXISTS', queue .. slot) == 0 then
+  if not more then
     redis.call('ZREM', timed, slot)
     if delay > 0 then redis.call('ZADD', pace, start, slot) end
     return false

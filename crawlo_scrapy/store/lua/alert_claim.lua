@@ -14,7 +14,8 @@ local run, name, holds, quiet, lease = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[
 
 if not is_current() then return {} end
 local record = redis.call('HGET', alerts, name) or '0 0 0'
-local told, raised, claimed = string.match(record, '(%d+) (%d+) (%d+)')
+local told, raised, claimed = string.match(record, '^(%d+) (%d+) (%d+)$')
+if not told then told, raised, claimed = '0', '0', '0' end
 if holds == told or now < tonumber(claimed) then return {} end
 if holds == '1' and now < raised + quiet then return {} end
 claimed = string.format('%.0f', now + lease)

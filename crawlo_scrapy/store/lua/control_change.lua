@@ -8,6 +8,7 @@ local meta, control, audit = KEYS[1], KEYS[2], KEYS[3]
 local who, what, kept, state = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 
 --#include _clock
+--#include _news
 
 local before = redis.call('HGET', meta, 'state') or ''
 if before == '' or before == 'purging' then return {0, before} end
@@ -26,5 +27,5 @@ for i = 6, #ARGV, 2 do
 end
 redis.call('LPUSH', audit, string.format('%d', now) .. '\n' .. who .. '\n' .. what)
 redis.call('LTRIM', audit, 0, kept - 1)
-redis.call('HINCRBY', meta, 'news', 1)
+tell(meta)
 return {1, before}

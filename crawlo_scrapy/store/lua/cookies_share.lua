@@ -10,8 +10,8 @@ local jars, prefix = KEYS[1], KEYS[2]
 local since, most_jars, most_bytes = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 
 local function split(record)
-  local cut = string.find(record, '\n', 1, true)
-  return tonumber(string.sub(record, 1, cut - 1)), string.sub(record, cut + 1)
+  local version, value = string.match(record, '^(%d+)\n(.*)$')
+  return tonumber(version) or 0, value or ''
 end
 
 local changed, dropped_jars, dropped_cookies = {}, 0, 0
@@ -57,7 +57,8 @@ local answer = {string.format('%.0f', since), 0, dropped_jars, dropped_cookies}
 local size = 0
 local found = redis.call('ZRANGEBYSCORE', jars, '(' .. ARGV[1], '+inf', 'WITHSCORES')
 for i = 1, #found, 2 do
-  if size > tonumber(ARGV[4]) then
+  -- Jars that were changed together have one version: the next answer begins after all of them.
+  if size > tonumber(ARGV[4]) and found[i + 1] ~= found[i - 1] then
     answer[2] = 1
     break
   end

@@ -12,7 +12,7 @@ local count = 0
 for _, id in ipairs(ARGV) do
   local letter = redis.call('HGET', dead, id)
   if letter then
-    local record = string.sub(letter, string.find(letter, '\n', 1, true) + 1)
+    local record = string.sub(letter, (string.find(letter, '\n', 1, true) or 0) + 1)
     local slot, priority, element = split_record(record)
     push_front(slot, priority, '\1' .. string.sub(element, 2))
     redis.call('HDEL', dead, id)
@@ -21,6 +21,7 @@ for _, id in ipairs(ARGV) do
 end
 if count > 0 then
   redis.call('HINCRBY', meta, 'queued', count)
+  redis.call('HINCRBY', meta, 'requeued', count)
   if redis.call('HGET', meta, 'state') == 'finished' then
     redis.call('HSET', meta, 'state', 'running')
   end

@@ -11,7 +11,7 @@ if redis.call('HGET', worker, 'pushed') ~= ARGV[1] then return -1 end
 if active_used then
   for i = 2, #ARGV do
     local record = redis.call('HGET', leases, ARGV[i])
-    if record then settle(string.sub(record, 1, string.find(record, '\n', 1, true) - 1), 1) end
+    if record then settle(string.match(record, '^[^\n]*'), 1) end
   end
 end
 local held = 0

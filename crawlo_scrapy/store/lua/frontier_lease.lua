@@ -19,6 +19,7 @@ local limit = tonumber(ARGV[2])
 local pushed = redis.call('HGET', worker, 'pushed')
 if not pushed then return {'unregistered'} end
 if pushed ~= ARGV[1] then return {'rollback'} end
+local mine = redis.call('HLEN', leases)
 redis.call('HSET', worker, 'started', ARGV[3], 'local', ARGV[4], 'open', ARGV[5])
 
 --#include _clock
@@ -27,7 +28,7 @@ redis.call('HSET', worker, 'started', ARGV[3], 'local', ARGV[4], 'open', ARGV[5]
 
 local due = redis.call('ZRANGEBYSCORE', delayed, '-inf', now, 'LIMIT', 0, 100)
 for i = #due, 1, -1 do -- the first to be due comes to the front last
-  local slot, priority, element = split_record(string.sub(due[i], string.find(due[i], '\n') + 1))
+  local slot, priority, element = split_record(string.sub(due[i], (string.find(due[i], '\n', 1, true) or 0) + 1))
   push_front(slot, priority, element)
   redis.call('ZREM', delayed, due[i])
 end
@@ -47,10 +48,12 @@ local id_base = string.format('%d%06d', time[1], time[2])
 
 for i = 10, #ARGV do unwanted[ARGV[i]] = true end
 put_off(ARGV[9])
-if fields[1] == 'running' then
+-- Whatever fails in between: what was taken out of the queue is leased.
+local taken, failure = pcall(function()
+  if fields[1] ~= 'running' then return end
   take_turns(math.min(limit, share))
   if limits_used then take_timed(tonumber(ARGV[6]), now_exact + ARGV[7], ARGV[8]) end
-end
+end)
 
 for first = 1, #held, 1000 do
   redis.call('HSET', leases, unpack(held, first, math.min(first + 999, #held)))
@@ -59,7 +62,8 @@ if count > 0 then
   queued = redis.call('HINCRBY', meta, 'queued', -count)
   leased = redis.call('HINCRBY', meta, 'leased', count)
 end
-local mine = redis.call('HLEN', leases)
+mine = mine + count
+if not taken then error(failure, 0) end
 local hungry = now - (tonumber(fields[7]) or 0) < 1000
 if mine == 0 and limit > 0 and queued == 0 and leased > 0 and not hungry then
   redis.call('HSET', meta, 'hungry', now) -- who has more than he needs now gives some back

@@ -27,18 +27,18 @@ for i = #held, 1, -1 do
   local record = redis.call('HGET', leases, held[i])
   local slot, priority, element = split_record(record)
   local attempts = math.floor(string.byte(element) / 2) + (started[held[i]] and 1 or 0)
+  settle(slot, 1)
   if started[held[i]] and attempts >= most then
     local letter = {reason = 'attempts', attempts = attempts, worker = id, time = now,
       error = 'its workers died while it was in progress'}
     redis.call('HSET', dead, held[i], cjson.encode(letter) .. '\n' .. record)
     buried = buried + 1
   else
-    push_front(slot, priority, string.char(2 * attempts + 1) .. string.sub(element, 2))
+    push_front(slot, priority, string.char(math.min(2 * attempts + 1, 255)) .. string.sub(element, 2))
     requeued = requeued + 1
   end
-  settle(slot, 1)
+  redis.call('HDEL', leases, held[i])
 end
-redis.call('DEL', leases)
 redis.call('ZREM', workers, id)
 redis.call('HDEL', worker, 'pushed', 'started', 'local', 'seeding', 'open')
 redis.call('HSET', worker, 'left', now, 'reason', 'dead')

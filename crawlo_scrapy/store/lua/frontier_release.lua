@@ -13,8 +13,8 @@ for i = #ARGV, 1, -1 do
   local record = redis.call('HGET', leases, ARGV[i])
   if record then
     local slot, priority, element = split_record(record)
-    push_front(slot, priority, element)
     settle(slot, 1)
+    push_front(slot, priority, element)
     redis.call('HDEL', leases, ARGV[i])
     count = count + 1
   end

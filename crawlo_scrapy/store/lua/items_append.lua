@@ -7,6 +7,7 @@
 local items, writers, meta, seen_prefix = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local writer, batch, limit = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 
+if (#ARGV - 3) % 5 ~= 0 then error('items have five values each') end
 local length = redis.call('XLEN', items)
 if (tonumber(redis.call('HGET', writers, writer)) or 0) >= batch then return {'ok', length} end
 if limit > 0 and length >= limit then return {'full', length} end
@@ -16,10 +17,11 @@ if limit > 0 and length >= limit then return {'full', length} end
 local result = {'ok', 0}
 for i = 4, #ARGV, 5 do
   local prefix = tonumber(ARGV[i + 3])
-  if prefix and not record(prefix, ARGV[i + 4]) then
+  if prefix and is_seen(prefix, ARGV[i + 4]) then
     result[#result + 1] = (i - 4) / 5
   else
     redis.call('XADD', items, '*', ARGV[i], ARGV[i + 2], 'class', ARGV[i + 1])
+    if prefix then record(prefix, ARGV[i + 4]) end
   end
 end
 save_seen()

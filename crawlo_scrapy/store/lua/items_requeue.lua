@@ -15,9 +15,11 @@ for _, id in ipairs(ARGV) do
         item[#item + 1] = entry[2][i + 1]
       end
     end
-    redis.call('XADD', items, '*', unpack(item))
-    redis.call('XDEL', dead, id)
-    count = count + 1
+    if #item > 0 then
+      redis.call('XADD', items, '*', unpack(item))
+      redis.call('XDEL', dead, id)
+      count = count + 1
+    end
   end
 end
 return count

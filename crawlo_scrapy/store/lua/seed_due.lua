@@ -13,6 +13,6 @@ if last == due then return seeding == '' and seeder == id and 1 or 0 end
 redis.call('HSET', meta, 'due', ARGV[2])
 if not seeding or seeding == '' or state == 'stopping' or state == 'purging' then return 0 end
 redis.call('HSET', meta, 'seeding', '', 'seeder', id)
-redis.call('DEL', seeds)
+redis.call('UNLINK', seeds)
 if state == 'finished' then redis.call('HSET', meta, 'state', 'running') end
 return 1

@@ -5,6 +5,7 @@
 local meta, holds = KEYS[1], KEYS[2]
 
 --#include _clock
+--#include _news
 --#include _limits
 
 local slot = ARGV[1]
@@ -20,5 +21,5 @@ else
 end
 redis.call('ZREMRANGEBYSCORE', holds, '-inf', now_exact)
 redis.call('ZADD', holds, time, slot)
-redis.call('HINCRBY', meta, 'news', 1)
+tell(meta)
 return string.format('%d', time)

@@ -7,6 +7,10 @@
 local source, workers, taken = KEYS[1], KEYS[2], KEYS[3]
 local worker, most, name = ARGV[1], tonumber(ARGV[2]), ARGV[3]
 
+-- What fails, fails here, where nothing is taken yet.
+if not (worker and most and name) then error('worker, number or name is missing') end
+redis.call('SCARD', workers)
+redis.call('HLEN', taken)
 local kind = redis.call('TYPE', source).ok
 local result = {kind}
 local function give(entry, suffix)
