@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import getpass
+import os
 import socket
 import threading
 import time
@@ -18,7 +19,14 @@ from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator,
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from crawlo_scrapy.payload import SCHEMES, InvalidRequest, PlainRequest, batches, push_of
+from crawlo_scrapy.payload import (
+    MOST_BYTES,
+    SCHEMES,
+    InvalidRequest,
+    PlainRequest,
+    batches,
+    push_of,
+)
 from crawlo_scrapy.payload import fingerprint as default_fingerprint
 from crawlo_scrapy.store.address import Address
 from crawlo_scrapy.store.client import Client
@@ -29,6 +37,8 @@ from crawlo_scrapy.store.feeding import Feed
 from crawlo_scrapy.store.frontier import PUSH_BATCH, Push
 from crawlo_scrapy.store.inspect import CrawlState, inspect
 from crawlo_scrapy.store.keys import Keys
+from crawlo_scrapy.store.partitions import Layout
+from crawlo_scrapy.store.seen import SeenChoice
 from crawlo_scrapy.values import Codec
 
 if TYPE_CHECKING:
@@ -36,7 +46,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AsyncCrawlClient", "CrawlClient", "CrawlState", "InvalidRequest", "NotPossible", "Pushed",
-    "StoreError", "StoreRefused", "StoreUnavailable",
+    "SeenChoice", "StoreError", "StoreRefused", "StoreUnavailable",
 ]  # fmt: skip
 
 T = TypeVar("T")
@@ -62,9 +72,13 @@ class AsyncCrawlClient:
 
     *project* is the crawl's PROJECT_NAME or BOT_NAME; *redis_url* is a URL, or an `Address` for
     what a URL cannot say (Sentinels, a cluster, certificates). *order* is the project's
-    CRAWLO_QUEUE_ORDER. URLs with other *schemes* are refused; None: any will do. *patience* is
+    CRAWLO_QUEUE_ORDER. URLs with other *schemes* are refused (None: any will do), and so are
+    requests of more than *most_bytes*: workers take neither unless their settings allow it, by
+    CRAWLO_ALLOWED_SCHEMES and CRAWLO_MAX_REQUEST_SIZE. *patience* is
     how many seconds a push tries to reach a Redis that is away. *fingerprint* replaces Scrapy's
-    default for a project with a REQUEST_FINGERPRINTER_CLASS of its own.
+    default for a project with a REQUEST_FINGERPRINTER_CLASS of its own. *seen* is what the project
+    sets of CRAWLO_SEEN, REDIS_TTL and CRAWLO_SEEN_URLS, and *layout* of CRAWLO_PARTITIONS, for a
+    crawl that a push begins.
 
     All methods raise `StoreError` when Redis cannot serve.
     """
@@ -78,8 +92,11 @@ class AsyncCrawlClient:
         redis_url: str | Address = "redis://127.0.0.1:6379",
         order: str = "fifo",
         schemes: Collection[str] | None = SCHEMES,
+        most_bytes: int = MOST_BYTES,
         patience: float = 30.0,
         fingerprint: Callable[[PlainRequest], bytes] = default_fingerprint,
+        seen: SeenChoice | None = None,
+        layout: Layout | None = None,
     ) -> None:
         address = redis_url if isinstance(redis_url, Address) else Address(url=redis_url)
         self.keys = Keys(project, spider, crawl_id)
@@ -87,8 +104,11 @@ class AsyncCrawlClient:
         self._control = Control(self._client, self.keys)
         self._order = order
         self._schemes = schemes
+        self._most_bytes = most_bytes
         self._patience = patience
         self._fingerprint = fingerprint
+        self._seen = seen
+        self._layout = layout
         self._codec = Codec()
         self._feed: Feed | None = None
         self._turn = asyncio.Lock()
@@ -127,6 +147,7 @@ class AsyncCrawlClient:
     ) -> Iterator[list[Push]]:
         if isinstance(requests, (str, Mapping)):
             raise InvalidRequest("push() takes a list of requests, not a single one")
+        PlainRequest.check_names(defaults)
         pushes = self._pushes(requests, defaults, on_invalid, total)
         return batches(pushes, PUSH_BATCH, PUSH_BYTES)
 
@@ -140,7 +161,8 @@ class AsyncCrawlClient:
         for place, given in enumerate(requests):
             try:
                 request = PlainRequest.read(given, defaults, self._schemes)
-                push = push_of(request, self._codec, self._fingerprint(request))
+                print_ = self._fingerprint(request)
+                push = push_of(request, self._codec, print_, self._most_bytes)
             except InvalidRequest as exc:
                 if on_invalid is None:
                     raise InvalidRequest(f"request {place}: {exc}") from None
@@ -158,7 +180,9 @@ class AsyncCrawlClient:
     async def _send(self, batch: list[Push]) -> Any:
         deadline = time.monotonic() + self._patience
         pause, longest = RETRY_PAUSE
-        feed = self._feed or Feed(self._client, self.keys, order=self._order)
+        feed = self._feed or Feed(
+            self._client, self.keys, order=self._order, choice=self._seen, layout=self._layout
+        )
         # Whatever ends this early, Redis may have the batch: the next one needs another name.
         self._feed = None
         while True:
@@ -207,22 +231,40 @@ class CrawlClient:
     """One crawl, for a program without an event loop; otherwise as `AsyncCrawlClient`.
 
     It has a thread of its own, so it may also be used where a loop runs. Not by two threads at
-    the same time.
+    the same time. In a process that was forked it makes itself a connection of its own.
     """
 
     def __init__(
         self, project: str, spider: str, crawl_id: str | None = None, **options: Any
     ) -> None:
+        self._names, self._options = (project, spider, crawl_id), options
+        # What belongs to the processes that this one was forked from: not to be touched, nor freed.
+        self._parents: list[object] = []
+        self._start()
+
+    def _start(self) -> None:
+        self._process = os.getpid()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(
-            target=self._loop.run_forever, name=f"crawl-client-{spider}", daemon=True
+            target=self._loop.run_forever, name=f"crawl-client-{self._names[1]}", daemon=True
         )
         self._thread.start()
         try:
-            self._client = self._wait(_made((project, spider, crawl_id), options))
+            self._client = self._wait(_made(self._names, self._options))
         except BaseException:
             self._stop()
             raise
+
+    @property
+    def _here(self) -> AsyncCrawlClient:
+        """The client of this process."""
+        if self._loop.is_closed():
+            raise RuntimeError("this CrawlClient is closed; make another one")
+        if self._process != os.getpid():
+            # Threads do not come along, and the connection is the parent's.
+            self._parents.append((self._loop, self._thread, self._client))
+            self._start()
+        return self._client
 
     def push(
         self,
@@ -233,36 +275,36 @@ class CrawlClient:
         **defaults: Any,
     ) -> Pushed:
         """Queue *requests*, as `AsyncCrawlClient.push` does; they are read in this thread."""
-        total = Pushed()
-        for batch in self._client._batches(requests, defaults, on_invalid, total):
-            self._wait(self._client._push(batch, total))
+        total, client = Pushed(), self._here
+        for batch in client._batches(requests, defaults, on_invalid, total):
+            self._wait(client._push(batch, total))
             if on_batch is not None:
                 on_batch(total)
         return total
 
     def status(self) -> CrawlState:
         """Return how the crawl stands; its `exists` is false if there is none."""
-        return self._wait(self._client.status())
+        return self._wait(self._here.status())
 
     def dead_letters(self) -> int:
         """Return how many requests were given up and wait for somebody to look at them."""
-        return self._wait(self._client.dead_letters())
+        return self._wait(self._here.dead_letters())
 
     def pause(self) -> None:
         """Have nobody start a request, until `resume`. Raises `NotPossible`."""
-        self._wait(self._client.pause())
+        self._wait(self._here.pause())
 
     def resume(self) -> None:
         """Go on after `pause`, or take `stop` back. Raises `NotPossible`."""
-        self._wait(self._client.resume())
+        self._wait(self._here.resume())
 
     def stop(self, *, now: bool = False, reason: str = "stopped") -> None:
         """Have all workers leave: when they are through, or *now*. Raises `NotPossible`."""
-        self._wait(self._client.stop(now=now, reason=reason))
+        self._wait(self._here.stop(now=now, reason=reason))
 
     def close(self) -> None:
         """Close connections and end the thread; may be called again."""
-        if not self._loop.is_closed():
+        if not self._loop.is_closed() and self._process == os.getpid():
             self._wait(self._client.close())
             self._stop()
 

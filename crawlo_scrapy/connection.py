@@ -14,13 +14,12 @@ from crawlo_scrapy import settings as ours
 from crawlo_scrapy.settings import SettingError
 from crawlo_scrapy.store.client import Address, Tls
 from crawlo_scrapy.store.keys import Keys
+from crawlo_scrapy.store.partitions import MOST_PARTITIONS, Layout
+from crawlo_scrapy.store.seen import SeenChoice
 from crawlo_scrapy.store.slots import SlotLimit
 
 if TYPE_CHECKING:
     from scrapy.settings import BaseSettings
-
-#: Connections that every worker has: for its queue, its heartbeat, its stats, its alerts.
-FIXED_CONNECTIONS = 4
 
 _IMPORTED = time.monotonic()
 
@@ -90,6 +89,36 @@ def keys(settings: BaseSettings, spider_name: str) -> Keys:
     return Keys(project, spider_name, ours.get(settings, "CRAWLO_CRAWL_ID"))
 
 
+def layout(settings: BaseSettings) -> Layout:
+    """Return how the settings divide a crawl. Raises `SettingError`."""
+    count = ours.get(settings, "CRAWLO_PARTITIONS")
+    if count > MOST_PARTITIONS:
+        raise SettingError(
+            f"CRAWLO_PARTITIONS is {count}; it must be {MOST_PARTITIONS} or less. Two or three for "
+            "each master of a cluster are enough."
+        )
+    by = ours.get(settings, "CRAWLO_PARTITION_BY")
+    if count == 1 or by == "slot":
+        return Layout(count)
+    for name in ("CRAWLO_SLOT_DELAY", "CRAWLO_SLOT_CONCURRENCY", "CRAWLO_SLOTS",
+                 "CRAWLO_AUTOTHROTTLE", "CRAWLO_ROBOTS_DELAY"):  # fmt: skip
+        if ours.get(settings, name):
+            raise SettingError(
+                f"{name} limits slots, and CRAWLO_PARTITION_BY = 'fingerprint' spreads each slot "
+                "over all partitions, of which none can tell how the others stand. Divide the "
+                "crawl by 'slot', or unset it."
+            )
+    return Layout(count, by)
+
+
+def fixed_connections(settings: BaseSettings) -> int:
+    """Return how many connections a worker has in any case.
+
+    One for each partition of its queue, and for its heartbeat, its stats and its alerts.
+    """
+    return layout(settings).count + 3
+
+
 def slot_limits(settings: BaseSettings) -> dict[str, SlotLimit]:
     """Return the limits of slots, by name; "" is for all others. Raises `SettingError`."""
     default = SlotLimit(
@@ -117,6 +146,28 @@ def _slot_limit(slot: Any, given: Any) -> SlotLimit:
             '"delay" (seconds, 0 or more), "concurrency" (0 or more), or both.'
         ) from None
     return limit
+
+
+def seen_choice(settings: BaseSettings) -> SeenChoice:
+    """Return what kind of seen set the crawl is to have. Raises `SettingError`."""
+    choice = SeenChoice(
+        kind=ours.get(settings, "CRAWLO_SEEN"),
+        capacity=ours.get(settings, "BLOOM_FILTER_CAPACITY"),
+        error_rate=ours.get(settings, "BLOOM_FILTER_ERROR_RATE"),
+        ttl=ours.get(settings, "REDIS_TTL"),
+        urls=ours.get(settings, "CRAWLO_SEEN_URLS"),
+    )
+    if choice.kind == "bloom" and not 1e-9 <= choice.error_rate < 0.5:
+        raise SettingError(
+            f"BLOOM_FILTER_ERROR_RATE is {choice.error_rate:g}: must be at least 1e-9 and less "
+            "than 0.5"
+        )
+    if choice.kind == "bloom" and choice.urls:
+        raise SettingError(
+            "CRAWLO_SEEN_URLS is for `crawlo-scrapy seen forget`, and the Bloom filter of "
+            "CRAWLO_SEEN = 'bloom' cannot forget a URL: unset one of the two"
+        )
+    return choice
 
 
 def node_id(settings: BaseSettings) -> str:

@@ -18,7 +18,7 @@ from scrapy.http import Response
 from crawlo_scrapy.scheduler import shared_scheduler
 from crawlo_scrapy.store.cookies import MOST_CHANGES, MOST_JAR_BYTES, Change, Cookies
 from crawlo_scrapy.store.errors import StoreError
-from crawlo_scrapy.values import CannotDecode, CannotEncode, Codec
+from crawlo_scrapy.values import CannotEncode, Codec
 
 if TYPE_CHECKING:
     from scrapy.crawler import Crawler
@@ -68,6 +68,7 @@ class SharedCookiesMiddleware(CookiesMiddleware):
         # Of each jar, by cookie, what Redis has as far as this worker knows.
         self._known: dict[Any, dict[bytes, bytes]] = {}
         self._refused: set[Any] = set()
+        self._told = False
         self._changed = asyncio.Event()
         self._stopped = asyncio.Event()
 
@@ -186,8 +187,15 @@ class SharedCookiesMiddleware(CookiesMiddleware):
             if mine not in (known.get(change.cookie, _GONE), change.value):
                 return
             _put(jar, change.cookie, change.value)
-        except (CannotDecode, TypeError, ValueError, LookupError):
-            logger.warning("A shared cookie cannot be read, and was left out")
+        except Exception as exc:
+            # From whoever may write to Redis: it must not keep the others' cookies out.
+            self._count("refused", 1)
+            if not self._told:
+                self._told = True
+                logger.warning(
+                    "A shared cookie cannot be read (%s), and was left out; no more such cookies "
+                    "will be shown, see crawlo/cookies/refused", type(exc).__name__,
+                )  # fmt: skip
             return
         known[change.cookie] = change.value
         self._count("read", 1)
@@ -224,7 +232,13 @@ def _put(jar: CookieJar, name: bytes, value: bytes) -> None:
         if _value(jar, name) != _GONE:
             jar.clear(domain, path, cookie)
         return
-    made = Cookie(**dict(zip(_FIELDS, fields, strict=True)))
+    named = dict(zip(_FIELDS, fields, strict=True))
+    texts = (named[name] for name in ("name", "domain", "path"))
+    if not all(isinstance(text, str) for text in texts) or not isinstance(named["rest"], dict):
+        raise TypeError("a cookie whose fields are of other types")
+    if not isinstance(named["value"], str | None) or not isinstance(named["port"], str | None):
+        raise TypeError("a cookie whose value or port is no text")
+    made = Cookie(**named)
     if (made.domain, made.path, made.name) != (domain, path, cookie):
         raise ValueError("a cookie under another's name")
     jar.set_cookie(made)

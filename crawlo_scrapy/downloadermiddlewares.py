@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+#: How a site says that it is asked too often, be it tried again or not.
+BUSY = (429, 503)
+
 _spider = signature(retry.RetryMiddleware.process_response).parameters.get("spider")
 #: Scrapy 2.13 hands its methods the spider; newer ones warn of it.
 _WANTS_SPIDER = _spider is not None and _spider.default is Parameter.empty
@@ -51,11 +54,13 @@ class RetryMiddleware(retry.RetryMiddleware):
 
     def process_response(self, request: Request, response: Response, spider: Any = None) -> Any:
         result = super().process_response(request, response, *self._spider_argument())
+        busy = response.status in BUSY or response.status in self.retry_http_codes
+        asked_for = retry_after(response) if busy else 0.0
+        if asked_for and (scheduler := shared_scheduler(self.crawler)) is not None:
+            # It is the site that wants to be left alone, by all.
+            scheduler.hold(request, min(asked_for, self._longest))
         if isinstance(result, Request):
-            self._delay(result, asked_for := retry_after(response))
-            if asked_for and (scheduler := shared_scheduler(self.crawler)) is not None:
-                # It is the site that wants to be left alone, by all.
-                scheduler.hold(request, min(asked_for, self._longest))
+            self._delay(result, asked_for)
         elif response.status in self.retry_http_codes:
             self._give_up(request, response_status_message(response.status))
         return result

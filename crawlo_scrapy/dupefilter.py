@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Hashable
 from typing import TYPE_CHECKING, Any
 
@@ -22,33 +23,55 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
+#: A URL is remembered by a worker for this share of REDIS_TTL at most: it may have been seen by
+#: another one long before.
+LOCAL_SHARE = 1 / 20
+
+
 class RecentSet:
     """A set that forgets what was not asked for in a while, so that it never exceeds *size*.
 
-    Two generations: a full young one becomes the old one, and the old one goes.
+    Two generations: a full young one becomes the old one, and the old one goes. With a *life*
+    nothing is remembered for longer than so many seconds, whether it is asked for or not.
     """
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, life: float = 0.0) -> None:
         self._half = max(1, size // 2)
+        self._life = life
+        self._born = time.monotonic()
         self._young: set[Hashable] = set()
         self._old: set[Hashable] = set()
 
     def __contains__(self, key: Hashable) -> bool:
+        if self._life:
+            self._grow_old()
         if key in self._young:
             return True
         if key in self._old:
-            self.add(key)
+            if not self._life:
+                self.add(key)
             return True
         return False
 
     def add(self, key: Hashable) -> None:
+        if self._life:
+            self._grow_old()
         if len(self._young) >= self._half:
-            self._old, self._young = self._young, set()
+            self._old, self._young, self._born = self._young, set(), time.monotonic()
         self._young.add(key)
+
+    def _grow_old(self) -> None:
+        age = time.monotonic() - self._born
+        if age >= self._life:
+            self.clear()
+        elif age >= self._life / 2:
+            self._old, self._young = self._young, set()
+            self._born += self._life / 2
 
     def clear(self) -> None:
         self._young.clear()
         self._old.clear()
+        self._born = time.monotonic()
 
 
 class RedisDupeFilter(BaseDupeFilter):
@@ -65,7 +88,10 @@ class RedisDupeFilter(BaseDupeFilter):
         # Scrapy's own fingerprinter looks at method, URL and body alone, so that for a plain
         # GET the URL stands for the fingerprint, which is far dearer to compute.
         self._url_tells = type(self._fingerprinter) is RequestFingerprinter
-        self._recent = RecentSet(ours.get(crawler.settings, "CRAWLO_LOCAL_CACHE_SIZE"))
+        self._recent = RecentSet(
+            ours.get(crawler.settings, "CRAWLO_LOCAL_CACHE_SIZE"),
+            ours.get(crawler.settings, "REDIS_TTL") * LOCAL_SHARE,
+        )
         self._debug = crawler.settings.getbool("DUPEFILTER_DEBUG")
         self._logged = False
         self._client: BlockingClient | None = None
@@ -107,10 +133,7 @@ class RedisDupeFilter(BaseDupeFilter):
         if self.knows(key):
             return True
         if self._client is None:
-            settings = self._crawler.settings
-            assert self._crawler.spider is not None
-            self._client = BlockingClient(connection.address(settings))
-            self._keys = connection.keys(settings, self._crawler.spider.name)
+            self._client = self._connect()
         fresh = self._client.run(
             "seen_add",
             [self._keys.meta, self._keys.seen_prefix],
@@ -118,6 +141,21 @@ class RedisDupeFilter(BaseDupeFilter):
         )
         self.remember(key)
         return not fresh[0]
+
+    def _connect(self) -> BlockingClient:
+        settings = self._crawler.settings
+        assert self._crawler.spider is not None
+        choice = connection.seen_choice(settings)
+        self._keys = keys = connection.keys(settings, self._crawler.spider.name)
+        client = BlockingClient(connection.address(settings))
+        timeout = ours.get(settings, "CRAWLO_WORKER_TIMEOUT")
+        reply = client.run(
+            "seen_choose",
+            [keys.meta, keys.workers, keys.seen_prefix],
+            choice.arguments(write=True, own=0, timeout=timeout),
+        )
+        choice.check(keys.name, reply)
+        return client
 
     def close(self, reason: str) -> None:
         if self._client is not None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import signal
 from inspect import Parameter, signature
 from typing import TYPE_CHECKING, Any
 
@@ -104,12 +105,14 @@ class Engine:
         return max(0, self.concurrency - len(self._engine.downloader.active))
 
     def set_concurrency(self, concurrency: int) -> None:
-        """Let the downloader have so many requests; a slot's share that was all stays all."""
-        downloader = self._engine.downloader
-        if downloader.domain_concurrency >= downloader.total_concurrency:
-            self.set_slot_concurrency(concurrency)
-        downloader.total_concurrency = concurrency
+        """Let the downloader have so many requests."""
+        self._engine.downloader.total_concurrency = concurrency
         self.wake()
+
+    @property
+    def slot_concurrency(self) -> int:
+        """How many requests a slot has at most, unless it has a limit of its own."""
+        return int(self._engine.downloader.domain_concurrency)
 
     def set_slot_concurrency(self, concurrency: int) -> None:
         """Let each slot have so many requests; not those with a limit of their own."""
@@ -118,6 +121,12 @@ class Engine:
         for name, slot in downloader.slots.items():
             if name not in downloader.per_slot_settings:
                 slot.concurrency = concurrency
+
+    @property
+    def delay(self) -> float:
+        """How many seconds this node leaves between two requests of a slot without its own."""
+        own = self._crawler.settings.getfloat("DOWNLOAD_DELAY")
+        return float(getattr(self._crawler.spider, "download_delay", own))
 
     def set_delay(self, seconds: float) -> None:
         """Have this node leave so many seconds between two requests of a slot."""
@@ -197,6 +206,12 @@ def scheduler_of(crawler: Crawler) -> Any:
     """Return the scheduler that the engine of *crawler* uses, or None before it has one."""
     slot = getattr(crawler.engine, "_slot", None)
     return getattr(slot, "scheduler", None)
+
+
+def owns_process(crawler: Crawler) -> bool:
+    """Whether SIGTERM ends *crawler* and nothing else: Scrapy heeds it, and runs no other crawl."""
+    process = getattr(signal.getsignal(signal.SIGTERM), "__self__", None)
+    return getattr(process, "crawlers", None) == {crawler}
 
 
 def fail_command(crawler: Crawler) -> None:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from scrapy import Request
 
     from crawlo_scrapy.engine import Engine
+    from crawlo_scrapy.lane import Lane
     from crawlo_scrapy.store.frontier import Lease, Push
 
 #: A request of a limited slot may be started so many seconds after its time. Where it takes
@@ -25,6 +26,8 @@ TOLERANCE = 0.015
 LATE = 0.25
 #: Who has started a request of a limited slot is given further ones ahead for so many seconds.
 SERVES = 5.0
+#: After so many requests of limited slots in a row it is another one's turn, if there is one.
+IN_A_ROW = 3
 #: For so many seconds before the time of such a request, its place in the engine is kept free.
 KEPT_FREE = 0.1
 
@@ -36,15 +39,18 @@ class Handout:
     `lease` is None when Redis could not carry it (`local`), or when others were given it while
     this worker was silent. `record` is what to record of a local one when it is through.
     `guards` are the handouts that may not be acked before this one is through; `waits_for`
-    counts those that this one waits for. `tainted`: Redis may have lost a child of it.
+    counts those that this one waits for. `tainted`: Redis may have lost a child of it. `lane` is
+    that of the lease's partition. `wait` is `Lease.wait`, or the same for a local one.
     """
 
     request: Request
     lease: Lease | None
+    lane: Lane | None = None
     local: bool = False
     record: Push | None = None
     guards: tuple[Handout, ...] = ()
     waits_for: int = 0
+    wait: float | None = None
     tainted: bool = False
 
 
@@ -73,6 +79,10 @@ class Inbox:
         self._cooling: dict[str, float] = {}
         # Limited slots that this worker serves, until when if nothing more comes.
         self._serves: dict[str, float] = {}
+        # Whether it had no place for one of them in time, and has started nothing since.
+        self._stuck = False
+        # How many of them were handed out since the last of another slot.
+        self._in_a_row = 0
         #: By how many seconds this worker was late with limited slots, as Redis does not know yet.
         self.behind: dict[str, float] = {}
         self._arrivals = 0
@@ -92,8 +102,7 @@ class Inbox:
         """Take in a handout; the engine is woken when it is its turn."""
         self._arrivals += 1
         slot = slot_key(handout.request)
-        wait = handout.lease.wait if handout.lease else None
-        if wait is not None:
+        if (wait := handout.wait) is not None:
             wait += self.behind.get(clean(slot), 0.0)
             heappush(self._timed, (time.monotonic() + wait, self._arrivals, slot, handout))
             # A moment later, lest the timer goes off a moment too early.
@@ -106,6 +115,8 @@ class Inbox:
 
     def pop(self) -> Handout | None:
         """Take out what the engine is to start now; None when nothing is."""
+        if self._in_a_row >= IN_A_ROW and (best := self._next_slot()) is not None:
+            return self._take(best)
         now = time.monotonic()
         while self._timed and self._timed[0][0] <= now:
             due, _, slot, handout = heappop(self._timed)
@@ -113,15 +124,26 @@ class Inbox:
                 self.late.append(handout)
                 continue
             self._start(slot, now, now - due)
+            self._in_a_row += 1
+            self._stuck = False
             return handout
         if not self._slots:
             return None
         if self._timed:
-            soon = sum(1 for entry in self._timed if entry[0] <= now + KEPT_FREE)
-            if soon and self._engine.free <= soon:
+            kept = min(self._soon(now), max(1, self._engine.concurrency // 2))
+            if kept and self._engine.free <= kept:
                 return None
         best = self._next_slot()
         return self._take(best) if best is not None else None
+
+    def give_up_late(self) -> None:
+        """See what the full engine, which asks for nothing, had no place for at its time."""
+        if self._engine.free:
+            return  # it is about to ask
+        now = time.monotonic()
+        while self._timed and now - self._timed[0][0] > LATE:
+            self.late.append(heappop(self._timed)[-1])
+            self._stuck = True
 
     def _start(self, slot: str, now: float, late: float) -> None:
         """Keep the distance to the next request of a slot whose last one is *late*."""
@@ -141,8 +163,8 @@ class Inbox:
 
     def told(self, behind: Mapping[str, float]) -> None:
         """Redis knows now of this worker's being *behind*; what it leases allows for it."""
-        for slot, seconds in behind.items():
-            self.behind[slot] -= seconds
+        for slot in self.behind.keys() & behind.keys():
+            self.behind[slot] -= behind[slot]
             if self.behind[slot] <= 0:
                 del self.behind[slot]
 
@@ -159,6 +181,8 @@ class Inbox:
         return priority, self._engine.busy(slot), arrival
 
     def _take(self, slot: str) -> Handout:
+        self._in_a_row = 0
+        self._stuck = False
         heap = self._slots[slot]
         handout = heappop(heap)[-1]
         if not heap:
@@ -166,9 +190,20 @@ class Inbox:
         return handout
 
     @property
+    def stuck(self) -> bool:
+        """Whether it lately had no place for a request at its time, and has none yet."""
+        return self._stuck and not self._engine.free
+
+    @property
     def room(self) -> int:
         """How many more requests of limited slots this worker can start at their time."""
-        return max(self._engine.free, self._engine.concurrency // 2) - len(self._timed)
+        places, free = self._engine.concurrency, self._engine.free
+        soon_free = free if self._stuck else max(free, places // 2)
+        return min(soon_free - self._soon(time.monotonic()), places - len(self._timed))
+
+    def _soon(self, now: float) -> int:
+        """Return how many requests of limited slots need a place about now."""
+        return sum(1 for entry in self._timed if entry[0] <= now + KEPT_FREE)
 
     def serves(self) -> list[str]:
         """Return the limited slots that this worker serves, by their `clean` names."""
@@ -184,10 +219,18 @@ class Inbox:
 
     def unwanted(self) -> list[str]:
         """Return the slots, by their `clean` names, of which no more should come now."""
+        full = [clean(slot) for slot in self._slots if self._engine.is_full(slot)]
+        return full + self.cooling()
+
+    def cooling(self) -> list[str]:
+        """Return the limited slots that wait for this worker's own delay (`clean` names)."""
         now = time.monotonic()
         self._cooling = {slot: until for slot, until in self._cooling.items() if until > now}
-        full = (slot for slot in self._slots if self._engine.is_full(slot))
-        return [clean(slot) for slot in (*full, *self._cooling)]
+        return [clean(slot) for slot in self._cooling]
+
+    def reserved(self) -> list[str]:
+        """Return the slots (`clean` names) whose next time is that of a local request here."""
+        return [clean(slot) for _, _, slot, handout in self._timed if handout.local]
 
     def rear_half(self) -> list[Handout]:
         """Take out the half of what has no time of its own that would be handed out last."""

@@ -25,25 +25,23 @@ REMEMBERED_PUSHES = 10_000
 class Outgoing:
     """A request in the outbox. `local` is set when only this worker can crawl it.
 
-    `request` is None for a push that Redis had confirmed and has forgotten.
+    `number` counts what this worker has offered so far, to any partition. `orphan`: no lease of
+    this worker speaks for it. `request` is None, and `number` 0, for a push that Redis had
+    confirmed and has forgotten.
     """
 
     push: Push
     request: Request | None
     local: Handout | None = None
+    number: int = 0
+    orphan: bool = True
 
 
 class Outbox:
-    """Requests in the order in which they go to Redis, in numbered batches.
+    """Requests in the order in which they go to one partition, in numbered batches."""
 
-    `offered` counts what was put in so far, `pushed` how many of these are in Redis. It is
-    `full` at *limit* requests; who puts more in has to look.
-    """
-
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
+    def __init__(self) -> None:
         self._waiting: deque[Outgoing] = deque()
-        self.offered = self.pushed = 0
         # Size of the batch that was sent and not confirmed: Redis may have it, so it must be
         # sent again as it was. What came since would be taken for a part of it, and lost.
         self._unconfirmed = 0
@@ -54,13 +52,12 @@ class Outbox:
     def __len__(self) -> int:
         return len(self._waiting)
 
-    @property
-    def full(self) -> bool:
-        return len(self._waiting) >= self._limit
-
     def append(self, outgoing: Outgoing) -> None:
         self._waiting.append(outgoing)
-        self.offered += 1
+
+    def first(self, after: int = 0) -> int | None:
+        """Return the number of the first request that waits, or of the first but for so many."""
+        return self._waiting[after].number if after < len(self._waiting) else None
 
     def batch(self) -> list[Push]:
         """Return the batch to send: the same one until it is confirmed, or known to be lost."""
@@ -81,7 +78,6 @@ class Outbox:
         """Take out the batch and return it, now that Redis has it under *number*."""
         batch = [self._waiting.popleft() for _ in range(self._unconfirmed)]
         self._unconfirmed = 0
-        self.pushed += len(batch)
         self._sent.extend((number, out.push) for out in batch if out.push.mode != "c")
         while len(self._sent) > REMEMBERED_PUSHES:
             self._sent_until = self._sent.popleft()[0]
@@ -103,8 +99,12 @@ class Outbox:
         self._sent.clear()
         self._sent_until = 0
 
+    def disown(self) -> None:
+        """No lease speaks any more for what waits here."""
+        for outgoing in self._waiting:
+            outgoing.orphan = True
+
     def _send_again(self, pushes: list[Push]) -> None:
         """Put *pushes* before all else; whoever waits for the last one waits for these too."""
         self._unconfirmed = 0
         self._waiting.extendleft(Outgoing(push, None) for push in reversed(pushes))
-        self.pushed -= len(pushes)

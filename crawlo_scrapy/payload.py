@@ -25,6 +25,8 @@ from crawlo_scrapy.values import CannotEncode, Codec
 DELAY_KEY = "crawlo_delay"
 #: What a URL may begin with unless others are allowed.
 SCHEMES = ("http", "https")
+#: How many bytes a request in Redis may have unless others are allowed.
+MOST_BYTES = 1 << 20
 
 
 class InvalidRequest(ValueError):
@@ -78,12 +80,7 @@ class PlainRequest:
         named: Mapping[str, Any] = {"url": given} if isinstance(given, str) else given
         if not isinstance(named, Mapping):
             raise InvalidRequest(f"it is neither a URL nor a mapping but {given!r:.80}")
-        if unknown := [name for name in named if name not in cls.__dataclass_fields__]:
-            close = difflib.get_close_matches(str(unknown[0]), cls.__dataclass_fields__, n=1)
-            raise InvalidRequest(
-                f"{str(unknown[0])!r:.80} is nothing that a request has"
-                + (f"; did you mean {close[0]!r}?" if close else "")
-            )
+        cls.check_names(named)
         if "url" not in named:
             raise InvalidRequest("it has no url")
         fields = {**defaults, **{name: value for name, value in named.items() if value is not None}}
@@ -93,6 +90,16 @@ class PlainRequest:
         request = cls(**fields)
         request._check(schemes)
         return request
+
+    @classmethod
+    def check_names(cls, names: Iterable[object]) -> None:
+        """Raise `InvalidRequest` for the first of *names* that no field has."""
+        if unknown := [name for name in names if name not in cls.__dataclass_fields__]:
+            close = difflib.get_close_matches(str(unknown[0]), cls.__dataclass_fields__, n=1)
+            raise InvalidRequest(
+                f"{str(unknown[0])!r:.80} is nothing that a request has"
+                + (f"; did you mean {close[0]!r}?" if close else "")
+            )
 
     def _check(self, schemes: Collection[str] | None) -> None:
         for name, kinds, word in _KINDS:
@@ -194,7 +201,9 @@ def fingerprint(request: PlainRequest) -> bytes:
     return hashlib.sha1(json.dumps(facts, sort_keys=True).encode(), usedforsecurity=False).digest()
 
 
-def push_of(request: PlainRequest, codec: Codec, print_: bytes) -> Push:
+def push_of(
+    request: PlainRequest, codec: Codec, print_: bytes, most_bytes: int = MOST_BYTES
+) -> Push:
     """Return *request*, whose fingerprint is *print_*, for the queue. Raises `InvalidRequest`."""
     meta = dict(request.meta)
     try:
@@ -211,6 +220,8 @@ def push_of(request: PlainRequest, codec: Codec, print_: bytes) -> Push:
         payload = codec.encode(fields)
     except CannotEncode as exc:
         raise InvalidRequest(f"it cannot be stored: {exc}") from None
+    if len(payload) > most_bytes:
+        raise InvalidRequest(f"it has {len(payload):,} bytes; workers take {most_bytes:,} at most")
     slot = meta.get("download_slot") or urlsplit(request.url).hostname or ""
     mode = "n" if request.dont_filter else "f"
     return Push(

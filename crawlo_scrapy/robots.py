@@ -18,7 +18,6 @@ from crawlo_scrapy.scheduler import shared_scheduler
 from crawlo_scrapy.store.errors import StoreError
 from crawlo_scrapy.store.keys import clean
 from crawlo_scrapy.store.robots import CLAIM_SECONDS, Robots, RobotsFile
-from crawlo_scrapy.store.slots import Slots
 
 if TYPE_CHECKING:
     from scrapy import Request
@@ -32,6 +31,8 @@ logger = logging.getLogger(__name__)
 LOOK_AGAIN = 0.1
 #: The longest delay that a robots.txt is obeyed with, in seconds; more would stop the crawl there.
 LONGEST_DELAY = 300.0
+#: Marks the answers that come from Redis.
+_SHARED = "crawlo_shared"
 
 
 class SharedRobotsMiddleware:
@@ -68,7 +69,9 @@ class SharedRobotsMiddleware:
                 whose, file = await robots.get(site, worker)
                 if file is not None:
                     self._crawler.stats.inc_value("crawlo/robots_shared")
-                    return TextResponse(request.url, status=file.status, body=file.body)
+                    return TextResponse(
+                        request.url, status=file.status, body=file.body, flags=[_SHARED]
+                    )
                 if whose == "yours":
                     return None
                 await asyncio.sleep(LOOK_AGAIN)
@@ -79,10 +82,11 @@ class SharedRobotsMiddleware:
     ) -> Response:
         store = self._store(request)
         if store is not None and "cached" not in response.flags:
-            file = RobotsFile(response.status, response.body)
             with contextlib.suppress(StoreError):  # then others fetch it, too
-                await store[0].put(site_of(request), file)
-                if self._obeys_delay:
+                if _SHARED not in response.flags:
+                    file = RobotsFile(response.status, response.body)
+                    await store[0].put(site_of(request), file)
+                if self._obeys_delay:  # which the worker that fetched it may not do
                     await self._learn(request, response)
         return response
 
@@ -105,7 +109,7 @@ class SharedRobotsMiddleware:
 
     async def _learn(self, request: Request, response: Response) -> None:
         scheduler = shared_scheduler(self._crawler)
-        if scheduler is None or scheduler.frontier is None or response.status != 200:
+        if scheduler is None or scheduler.exchange is None or response.status != 200:
             return
         delay = delay_of(response.body, self._agent)
         if delay > LONGEST_DELAY:
@@ -113,9 +117,8 @@ class SharedRobotsMiddleware:
                 "%s asks for %g seconds between two requests; %g are left", request.url, delay,
                 LONGEST_DELAY,
             )  # fmt: skip
-        slots = Slots(scheduler.frontier.client, scheduler.frontier.keys)
         slot = clean(urlsplit(_asked(request)).hostname or "")
-        await slots.learn(slot, min(delay, LONGEST_DELAY))
+        await scheduler.exchange.learn_delay(slot, min(delay, LONGEST_DELAY))
 
 
 def _asked(request: Request) -> str:

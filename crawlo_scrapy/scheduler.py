@@ -7,21 +7,19 @@ import contextlib
 import logging
 import os
 import signal
-import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TYPE_CHECKING, Any, NoReturn
 
-import scrapy
 from scrapy import Request, signals
 from scrapy.core.scheduler import BaseScheduler
 from scrapy.exceptions import CloseSpider, DontCloseSpider
 from scrapy.utils.misc import build_from_crawler, load_object
 from twisted.internet.defer import Deferred
 
-from crawlo_scrapy import __version__, connection
+from crawlo_scrapy import connection
 from crawlo_scrapy import settings as ours
-from crawlo_scrapy.buffers import Buffers
+from crawlo_scrapy.assembly import assemble
 from crawlo_scrapy.dupefilter import RedisDupeFilter
 from crawlo_scrapy.engine import (
     Engine,
@@ -29,29 +27,28 @@ from crawlo_scrapy.engine import (
     WrongReactor,
     fail_command,
     feeds_itself,
+    owns_process,
     require_asyncio,
     scheduler_of,
 )
 from crawlo_scrapy.exchange import Exchange
 from crawlo_scrapy.inbox import slot_of
-from crawlo_scrapy.membership import Registration, Terms
 from crawlo_scrapy.payload import DELAY_KEY
-from crawlo_scrapy.seeding import Seeding
-from crawlo_scrapy.serializer import RequestSerializer
 from crawlo_scrapy.settings import SettingError
 from crawlo_scrapy.steering import Steering
 from crawlo_scrapy.store.client import Client
-from crawlo_scrapy.store.control import Control
 from crawlo_scrapy.store.errors import CrawlLost, StoreError
 from crawlo_scrapy.store.frontier import Frontier, Membership, Push
 from crawlo_scrapy.store.seen import split
-from crawlo_scrapy.store.slots import Answer, Slots, Throttle
+from crawlo_scrapy.store.slots import Answer, Throttle
 from crawlo_scrapy.values import CannotEncode
 
 if TYPE_CHECKING:
     from scrapy import Spider
     from scrapy.crawler import Crawler
     from typing_extensions import Self
+
+    from crawlo_scrapy.buffers import Buffers
 
 logger = logging.getLogger(__name__)
 
@@ -80,6 +77,14 @@ class RedisScheduler(BaseScheduler):
         self._dupefilter: Any = build_from_crawler(
             load_object(crawler.settings["DUPEFILTER_CLASS"]), crawler
         )
+        if any(
+            base.__module__.startswith("scrapy_redis.") for base in type(self._dupefilter).__mro__
+        ):
+            logger.warning(
+                "DUPEFILTER_CLASS %s is made for scrapy-redis's scheduler: each worker may crawl "
+                "what others have seen. Derive it from crawlo_scrapy.dupefilter.RedisDupeFilter.",
+                type(self._dupefilter).__qualname__,
+            )
         self._shared_filter = isinstance(self._dupefilter, RedisDupeFilter)
         self._filter: RedisDupeFilter = (
             self._dupefilter if self._shared_filter else RedisDupeFilter(crawler)
@@ -128,7 +133,7 @@ class RedisScheduler(BaseScheduler):
         """Have one worker, whichever asks first, iterate `start()` once more for *due* (ms)."""
         self._seeding.again(due)
         if self._exchange is not None:
-            self._exchange.buffers.wake.set()
+            self._exchange.buffers.wake()
 
     # Opening.
 
@@ -159,24 +164,24 @@ class RedisScheduler(BaseScheduler):
 
     async def _join(self, spider: Spider) -> None:
         settings = self._crawler.settings
-        address = connection.address(settings)
-        keys = connection.keys(settings, spider.name)
-        node = connection.node_id(settings)
-        self._client = Client.connect(address, node)
+        address, node = connection.address(settings), connection.node_id(settings)
+        parallel = connection.layout(settings).count
+        self._client = Client.connect(address, node, connections=parallel)
         server = await self._client.check_server()
-        order = ours.get(settings, "CRAWLO_QUEUE_ORDER")
-        self._frontier = frontier = Frontier(self._client, keys, order=order)
-        registration = Registration(
-            self._client, address, keys, frontier, node,
-            _worker_record(self._crawler, node), _terms(settings), self._stats,
-        )  # fmt: skip
-        self._seeding = Seeding(
+        parts = assemble(
             self._crawler,
-            ours.get(settings, "CRAWLO_ROLE"),
-            ours.get(settings, "CRAWLO_SEEDING"),
-            self._engine.restart,
+            spider,
+            self._client,
+            self._engine,
+            on_duplicate=self._on_duplicate,
+            on_rollback=self._on_rollback,
+            on_lost=self._on_lost,
+            on_stop=self._on_stop,
         )
-        exchange = self._make_exchange(spider, frontier, registration)
+        self._frontier, self._seeding, self._serializer = (
+            parts.frontier, parts.seeding, parts.serializer
+        )  # fmt: skip
+        registration, exchange, keys = parts.registration, parts.exchange, parts.frontier.keys
         self._registration = registration
         limits = connection.slot_limits(settings)
         status = await registration.join(self._age)
@@ -202,50 +207,21 @@ class RedisScheduler(BaseScheduler):
             "Joined the crawl %s as %s (run %d) on %s at %s",
             keys.name, node, registration.member.run, server, address,
         )  # fmt: skip
-        await Slots(self._client, keys).configure(limits)
-        registration.on_beat = exchange.buffers.wake.set
+        adapted = ours.get(settings, "CRAWLO_AUTOTHROTTLE")
+        learned = settings.getbool("ROBOTSTXT_OBEY") and ours.get(settings, "CRAWLO_ROBOTS_DELAY")
+        try:
+            await exchange.join(limits, adapted=adapted, learned=learned)
+        except StoreError:
+            registration.stop_heartbeat()
+            raise
         self._exchange = exchange
         if ours.get(settings, "CRAWLO_KEEP_ALIVE") or ours.get(settings, "CRAWLO_SEED_CRON"):
             self.keep_alive(ours.get(settings, "DISTRIBUTED_WORKER_IDLE_TIMEOUT"), "idle_timeout")
         if feeds_itself(self._crawler):
             # Before it was asked once, nobody can say that the crawl is finished.
             exchange.keep_open()
-        exchange.steering = Steering(node, self._engine, exchange)
+        exchange.steering = Steering(node, self._engine, exchange, self._filter.forget_all)
         exchange.start()
-
-    def _make_exchange(
-        self, spider: Spider, frontier: Frontier, registration: Registration
-    ) -> Exchange:
-        settings = self._crawler.settings
-        concurrency = settings.getint("CONCURRENT_REQUESTS")
-        self._serializer = RequestSerializer(
-            spider,
-            [load_object(path) for path in ours.get(settings, "CRAWLO_REQUEST_CLASSES")],
-            ours.get(settings, "CRAWLO_SIGNING_KEY"),
-        )
-        buffers = Buffers(
-            self._engine,
-            self._stats,
-            prefetch=ours.get(settings, "CRAWLO_PREFETCH") or 4 * concurrency,
-            low_water=concurrency,
-            outbox_limit=ours.get(settings, "CRAWLO_OUTBOX_LIMIT"),
-        )
-        return Exchange(
-            frontier,
-            registration,
-            self._seeding,
-            self._serializer,
-            buffers,
-            self._engine,
-            self._stats,
-            slots=Slots(frontier.client, frontier.keys),
-            control=Control(frontier.client, frontier.keys),
-            interval=ours.get(settings, "CRAWLO_EXCHANGE_INTERVAL"),
-            on_duplicate=self._on_duplicate,
-            on_rollback=self._on_rollback,
-            on_lost=self._on_lost,
-            on_stop=self._on_stop,
-        )
 
     def _refuse(self, exc: Exception, reason: str) -> None:
         logger.error("Cannot take part in the crawl: %s", exc)
@@ -333,14 +309,14 @@ class RedisScheduler(BaseScheduler):
     def answered(self, request: Request, latency: float, success: bool) -> None:
         """Tell that the site of *request* took *latency* seconds, for `throttle`."""
         if self._exchange is not None:
-            self._exchange.answers.append(Answer(slot_of(request), latency, success))
+            self._exchange.answered(Answer(slot_of(request), latency, success))
 
     def _bare_push(self, request: Request) -> Push:
         try:
             payload = self._serializer.encode(request)
         except Exception:
             # Whatever is wrong with it, its URL can be kept.
-            payload = self._serializer.encode(Request(request.url))
+            payload = self._serializer.encode_url(request.url)
         try:
             slot = slot_of(request)
         except ValueError:  # a URL that does not parse has no host
@@ -420,9 +396,16 @@ class RedisScheduler(BaseScheduler):
             self._engine.close(reason)
 
     async def _leave_now(self, reason: str) -> None:
-        """Give back all that this worker has, leave, and end as after a second Ctrl-C."""
+        """Give back all that this worker has, leave, and end as after a second Ctrl-C.
+
+        Where the process has more to do than this crawl, only the spider closes.
+        """
         assert self._exchange is not None
         await self._leave(self._exchange, reason)
+        if not owns_process(self._crawler):
+            # What is in progress comes to its end; others have it already.
+            self._engine.close(reason)
+            return
         for _ in range(2):
             os.kill(os.getpid(), signal.SIGTERM)
 
@@ -481,7 +464,7 @@ class RedisScheduler(BaseScheduler):
             )
             return
         try:
-            await self._registration.leave(reason)
+            await exchange.leave(reason)
         except StoreError as exc:
             logger.warning("Could not leave the registry: %s", exc)
 
@@ -504,28 +487,3 @@ def _take_delay(request: Request) -> int:
 
 def _deferred(awaitable: Awaitable[None]) -> Deferred[None]:
     return Deferred.fromFuture(asyncio.ensure_future(awaitable))
-
-
-def _terms(settings: Any) -> Terms:
-    return Terms(
-        heartbeat_interval=ours.get(settings, "CRAWLO_HEARTBEAT_INTERVAL"),
-        timeout=ours.get(settings, "CRAWLO_WORKER_TIMEOUT"),
-        max_attempts=ours.get(settings, "CRAWLO_MAX_ATTEMPTS"),
-        named=bool(ours.get(settings, "CRAWLO_CRAWL_ID")),
-        seeding=ours.get(settings, "CRAWLO_SEEDING"),
-        persist=ours.get(settings, "SCHEDULER_PERSIST"),
-        keep_queue=ours.get(settings, "QUEUE_PERSISTENCE"),
-        flush=ours.get(settings, "SCHEDULER_FLUSH_ON_START"),
-    )
-
-
-def _worker_record(crawler: Crawler, node: str) -> dict[str, str | int]:
-    return {
-        "node": node,
-        "host": socket.gethostname(),
-        "pid": os.getpid(),
-        "role": ours.get(crawler.settings, "CRAWLO_ROLE"),
-        "concurrency": crawler.settings.getint("CONCURRENT_REQUESTS"),
-        "version": __version__,
-        "scrapy": scrapy.__version__,
-    }

@@ -99,16 +99,16 @@ class Seeding:
             raise
         finally:
             # Also when the engine stops iterating: then others take over.
-            self._reach = buffers.outbox.offered
+            self._reach = buffers.offered
             if outcome or self._granted:
                 self._outcome = outcome
-            buffers.wake.set()
+            buffers.wake()
 
     async def _right(self, buffers: Buffers) -> bool:
         while not self._granted and not self._over:
             self._wanted = self._waiting = True
             self._decided.clear()
-            buffers.wake.set()
+            buffers.wake()
             await self._decided.wait()
             self._waiting = False
         return self._granted
@@ -120,7 +120,7 @@ class Seeding:
         if self._wanted and (self._free or time.monotonic() > self._next_claim):
             self._next_claim = time.monotonic() + registration.heartbeat_interval
             await self._claim(registration)
-        if self._outcome is not None and self._granted and buffers.outbox.pushed >= self._reach:
+        if self._outcome is not None and self._granted and buffers.safe >= self._reach:
             if self._items and self._outcome:
                 return  # an item of start() is still in the pipelines
             if buffers.local and self._outcome:

@@ -95,9 +95,9 @@ _TABLE = [
         "REDIS_CONNECTION_POOL_SIZE",
         "int",
         20,
-        "The most connections that one worker opens: one each for the queue, the heartbeat, the "
-        "stats and alerts, and what is left for RedisStreamPipeline and RedisDedupPipeline, which "
-        "have one each at least.",
+        "The most connections that one worker opens: one each for the queue (for each of its "
+        "partitions), the heartbeat, the stats and alerts, and what is left for "
+        "RedisStreamPipeline and RedisDedupPipeline, which have one each at least.",
         minimum=1,
     ),
     Setting(
@@ -249,6 +249,24 @@ _TABLE = [
         choices=("fifo", "lifo"),
     ),
     Setting(
+        "CRAWLO_PARTITIONS",
+        "int",
+        1,
+        "How many partitions a crawl is divided into, each on another hash slot of a Redis "
+        "Cluster. With a cluster: two or three for each of its masters. All workers of a crawl "
+        "need the same number.",
+        unit="partitions",
+        minimum=1,
+    ),
+    Setting(
+        "CRAWLO_PARTITION_BY",
+        "str",
+        "slot",
+        "What a request's partition is chosen by. slot: a host is in one partition, with its "
+        "limits. fingerprint: for a crawl of few hosts; slots have no limits then.",
+        choices=("slot", "fingerprint"),
+    ),
+    Setting(
         "CRAWLO_MAX_ATTEMPTS",
         "int",
         5,
@@ -353,6 +371,31 @@ _TABLE = [
         minimum=0,
     ),
     Setting(
+        "CRAWLO_SEEN",
+        "str",
+        "exact",
+        "What remembers the URLs that a crawl has seen: a set that never errs, at 9 to 13 bytes a "
+        "URL, or a Bloom filter, at 2 to 4 bytes, that takes a small share of new URLs for seen. "
+        "Chosen when the crawl begins.",
+        choices=("exact", "bloom"),
+    ),
+    Setting(
+        "REDIS_TTL",
+        "float",
+        0.0,
+        "After how long a URL that was seen is new again; at most a quarter later. It holds for "
+        "each URL, not for the seen set as a whole. 0: never.",
+        unit="seconds",
+        minimum=0,
+    ),
+    Setting(
+        "CRAWLO_SEEN_URLS",
+        "bool",
+        False,
+        "Whether the URLs themselves are kept in Redis too, so that `crawlo-scrapy seen forget` "
+        "finds them by a pattern. Costs the length of each URL and some 20 bytes.",
+    ),
+    Setting(
         "CRAWLO_RETRY_BACKOFF",
         "float",
         0.0,
@@ -389,6 +432,23 @@ _TABLE = [
         "list",
         [],
         "Import paths of request classes that may be rebuilt from Redis, besides Scrapy's.",
+    ),
+    Setting(
+        "CRAWLO_ALLOWED_SCHEMES",
+        "list",
+        ["http", "https"],
+        "What the URL of a request in Redis may begin with. Another one that is found there "
+        "becomes a dead letter; the spider's own stay with the worker that made them.",
+    ),
+    Setting(
+        "CRAWLO_MAX_REQUEST_SIZE",
+        "int",
+        1024 * 1024,
+        "How large a request in Redis may be, and an entry of a start URL key. A larger one that "
+        "is found there becomes a dead letter; the spider's own stay with the worker that made "
+        "them.",
+        unit="bytes",
+        minimum=1024,
     ),
     # -- Names that Crawlo's users know --------------------------------------------------
     Setting(
@@ -471,14 +531,14 @@ _TABLE = [
         "BLOOM_FILTER_CAPACITY",
         "int",
         1_000_000,
-        "URLs that a Bloom filter is made for.",
+        "URLs that the Bloom filter of CRAWLO_SEEN is made for. With more it grows.",
         minimum=1,
     ),
     Setting(
         "BLOOM_FILTER_ERROR_RATE",
         "float",
         0.001,
-        "Share of new URLs that a full Bloom filter takes for seen.",
+        "Share of new URLs that the Bloom filter of CRAWLO_SEEN takes for seen at most; below 0.5.",
         minimum=0.0,
     ),
     Setting("LOG_INCLUDE_NODE_ID", "bool", False, "Whether each log line names its worker."),

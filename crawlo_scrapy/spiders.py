@@ -56,7 +56,9 @@ class RedisMixin:
 
     def setup_redis(self, crawler: Crawler | None = None) -> None:
         """Read the settings. The key is read once the spider is open."""
-        crawler = crawler or self.crawler
+        crawler = crawler or getattr(self, "crawler", None)
+        if crawler is None:
+            raise ValueError("setup_redis() needs a crawler, or a spider that has one")
         try:
             self._read_settings(crawler.settings)
         except (ValueError, LookupError, TypeError) as exc:

@@ -9,10 +9,14 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from scrapy import signals
+from scrapy.utils.httpobj import urlparse_cached
 
+from crawlo_scrapy import settings as ours
+from crawlo_scrapy.serializer import SchemeRefused, TooLarge
 from crawlo_scrapy.store.errors import StoreError, StoreRefused
 from crawlo_scrapy.store.frontier import Push
 from crawlo_scrapy.store.source import READABLE, Entry, Source
+from crawlo_scrapy.values import CannotDecode
 
 if TYPE_CHECKING:
     from scrapy import Request
@@ -27,10 +31,14 @@ logger = logging.getLogger(__name__)
 PAUSE = (0.05, 1.0)
 #: How often the workers are looked through for entries of those that are gone, in looks.
 ADOPT_EVERY = 10
+#: How many requests may be queued that nobody can start now, before no more entries are taken.
+MOST_AHEAD = 10_000
 
 
 class StartSource:
     """Takes entries of *source*, *batch* at a time, while the crawl has less than that queued.
+
+    A worker that can start nothing of what is queued takes more: it is delayed, or of slow slots.
 
     *requests_of* makes requests of an entry. What it makes none of becomes a dead letter.
     """
@@ -51,6 +59,9 @@ class StartSource:
         self._source = source
         self._batch = batch
         self._requests_of = requests_of
+        allowed = ours.get(crawler.settings, "CRAWLO_ALLOWED_SCHEMES")
+        self._schemes = {scheme.lower() for scheme in allowed}
+        self._most_bytes: int = ours.get(crawler.settings, "CRAWLO_MAX_REQUEST_SIZE")
         # What is on its way: how much the outbox must have sent, who took it, names of entries.
         self._pending: list[tuple[int, str, list[str]]] = []
         self._unsure = True  # this worker may have entries that it does not know of
@@ -91,7 +102,8 @@ class StartSource:
     async def _look(self) -> int:
         """Take what there is, if the crawl wants it; return how many entries that were."""
         buffers, worker_id = self._exchange.buffers, self._worker_id
-        if not buffers.wanted or buffers.queued + len(buffers.outbox) >= self._batch:
+        most = MOST_AHEAD if buffers.starving else self._batch
+        if not buffers.wanted() or buffers.queued + buffers.waiting >= most:
             return 0
         entries: list[Entry] = []
         if self._unsure:
@@ -110,7 +122,7 @@ class StartSource:
             for entry in entries:
                 self._enqueue(entry)
             names = [entry.name for entry in entries]
-            self._pending.append((buffers.outbox.offered, worker_id, names))
+            self._pending.append((buffers.offered, worker_id, names))
             self._stats.inc_value("crawlo/entries", len(entries))
         return len(entries)
 
@@ -118,19 +130,29 @@ class StartSource:
         try:
             engine = self._crawler.engine
             assert engine is not None
+            if len(entry.data) > self._most_bytes:
+                raise TooLarge(
+                    f"it has {len(entry.data):,} bytes, and CRAWLO_MAX_REQUEST_SIZE allows "
+                    f"{self._most_bytes:,}"
+                )
             for request in self._requests_of(entry):
+                scheme = urlparse_cached(request).scheme
+                if scheme not in self._schemes:
+                    # Of the spider's own making it would be crawled; here a stranger asks for it.
+                    raise SchemeRefused(f"{scheme}: is not in CRAWLO_ALLOWED_SCHEMES")
                 engine.crawl(request)
         except Exception as exc:
             # Entries come from anywhere, and who reads them is the spider.
+            reason = exc.reason if isinstance(exc, CannotDecode) else "entry"
             error = f"{type(exc).__name__}: {exc}"
             logger.error("No request can be made of the entry %.200r: %s", entry.data, error)
-            self._exchange.buffers.bury(Push("n", 0, 0, "", 0, entry.data), "entry", error)
+            self._exchange.buffers.bury(Push("n", 0, 0, "", 0, entry.data), reason, error)
 
     async def _settle(self) -> None:
         """Forget the entries whose requests are in Redis."""
         buffers = self._exchange.buffers
-        while self._pending and buffers.outbox.pushed >= self._pending[0][0]:
-            if buffers.local or buffers.burials:
+        while self._pending and buffers.safe >= self._pending[0][0]:
+            if buffers.local or any(lane.burials for lane in buffers.lanes):
                 return  # nobody but this worker knows them yet
             _, worker_id, names = self._pending[0]
             await self._source.drop(worker_id, names)

@@ -30,6 +30,8 @@ logger = logging.getLogger(__name__)
 CLOSE_TIMEOUT = 5.0
 #: Pause between two of these tries, in seconds.
 CLOSE_PAUSE = 0.2
+#: Bytes of a value, and of the name of a key, that is shared; a larger one stays with its worker.
+MOST_BYTES, MOST_NAME = 64 * 1024, 1000
 #: Error lines that may wait for the next write; of more, the latest.
 WAITING_LINES = 20
 
@@ -103,7 +105,7 @@ class Sharing:
         if self._reset:
             await self._writer.reset(origin)
             self._reset = False
-        now = {key: self._encode(*stat) for key, stat in self._values().items()}
+        now = {key: self._encode(*stat) for key, stat in self._values().items() if _fits(key)}
         changes = {key: field for key, field in now.items() if self._sent.get(key) != field}
         if not self._version:
             changes = dict(now)
@@ -129,9 +131,12 @@ class Sharing:
 
     def _encode(self, kind: bytes, value: Any) -> bytes:
         try:
-            return self._writer.encode(kind, value)
+            field = self._writer.encode(kind, value)
         except CannotEncode:
-            return self._writer.encode(kind, _plain(value))
+            field = self._writer.encode(kind, _plain(value))
+        if len(field) > MOST_BYTES:
+            field = self._writer.encode(kind, f"({len(field):,} bytes, which are not shared)")
+        return field
 
     def _report(self, exc: StoreError | None) -> None:
         if self._away == (exc is not None):
@@ -178,6 +183,10 @@ class Sharing:
         if len(nodes) < 2 or any(not node.left and node.written > lately for node in nodes):
             return None
         return merge(node.stats for node in nodes)
+
+
+def _fits(key: object) -> bool:
+    return len(str(key)) <= MOST_NAME
 
 
 def retention(settings: BaseSettings) -> Retention:

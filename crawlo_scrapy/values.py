@@ -35,6 +35,15 @@ class CannotDecode(Exception):
     reason = "decode"
 
 
+#: How many values of our extension types may lie in each other: each is copied out of its parent.
+MOST_NESTED = 32
+#: Bytes of a number or a time as text: what Python makes an integer of, and a sign. More digits
+#: take their square in time.
+MOST_DIGITS = 4301
+#: So many keys of a dict, or members of a set, may have the hash of another one. Whoever chooses
+#: them can make all equal, and then each is compared with each.
+MOST_COLLISIONS = 1000
+
 _OPTIONS = (
     ormsgpack.OPT_PASSTHROUGH_TUPLE
     | ormsgpack.OPT_PASSTHROUGH_DATETIME
@@ -63,6 +72,7 @@ class Codec:
         self._decode_request = decode_request
         # ormsgpack says of an extension that fails only that it failed.
         self._culprit: Exception | None = None
+        self._depth = 0
 
     def encode(self, value: Any) -> bytes:
         """Return *value* as msgpack. Raises `CannotEncode`."""
@@ -76,13 +86,18 @@ class Codec:
     def decode(self, payload: bytes) -> Any:
         """Return the value that *payload* holds. Raises `CannotDecode`."""
         self._culprit = None
+        self._depth += 1
         try:
+            if self._depth > MOST_NESTED:
+                raise CannotDecode("it is nested too deeply")
             return ormsgpack.unpackb(payload, ext_hook=self._restore)
         except Exception as exc:
             culprit, self._culprit = self._culprit or exc, None
             if isinstance(culprit, CannotDecode):
                 raise culprit from None
-            raise CannotDecode(f"not a valid payload ({culprit})") from culprit
+            raise CannotDecode(f"not a valid payload ({culprit!s:.200})") from culprit
+        finally:
+            self._depth -= 1
 
     def _pack_rewritten(self, value: Any, where: str) -> bytes:
         try:
@@ -105,7 +120,7 @@ class Codec:
         if kind is list:
             return [self._rewrite(v, f"{where}[{i}]") for i, v in enumerate(value)]
         if kind is int and not -(2**63) <= value < 2**64:
-            return ormsgpack.Ext(_BIGINT, str(value).encode())
+            return ormsgpack.Ext(_BIGINT, _digits(str(value).encode()))
         if kind is str and not _is_unicode(value):
             return ormsgpack.Ext(_SURROGATES, value.encode("utf-8", "surrogatepass"))
         if kind in _PLAIN:
@@ -122,7 +137,7 @@ class Codec:
             return ormsgpack.Ext(_SEQUENCES[kind], self.encode(list(value)))
         if kind in _WRITERS:
             number, write = _WRITERS[kind]
-            return ormsgpack.Ext(number, write(value))
+            return ormsgpack.Ext(number, _digits(write(value)))
         if kind is datetime or kind is time:
             return ormsgpack.Ext(*self._encode_time(value))
         if kind is OrderedDict:
@@ -158,6 +173,8 @@ class Codec:
 
     def _build(self, number: int, data: bytes) -> Any:
         if number in _READERS:
+            if len(data) > MOST_DIGITS and number != _SURROGATES:
+                raise CannotDecode(f"a number or a time of {len(data)} bytes")
             return _READERS[number](data)
         if number == REQUEST:
             if self._decode_request is None:
@@ -171,6 +188,19 @@ class Codec:
         if number == _ENUM:
             return _find_class(content[0], enum.Enum)(content[1])
         raise CannotDecode(f"extension type {number} is not known")
+
+
+def _digits(text: bytes) -> bytes:
+    if len(text) > MOST_DIGITS:
+        raise CannotEncode(f"a number of {len(text)} bytes")
+    return text
+
+
+def _spread(keys: list[Any]) -> list[Any]:
+    """Return *keys*, or refuse those that were chosen to collide."""
+    if len(keys) > MOST_COLLISIONS and len(keys) - len(set(map(hash, keys))) > MOST_COLLISIONS:
+        raise CannotDecode("keys that collide")
+    return keys
 
 
 def _is_unicode(text: str) -> bool:
@@ -257,7 +287,7 @@ def _restore_time(kind: Any) -> Callable[[list[Any]], Any]:
 
 
 def _pairs(kind: Any) -> Callable[[list[Any]], Any]:
-    return lambda flat: kind(zip(flat[::2], flat[1::2], strict=True))
+    return lambda flat: kind(zip(_spread(flat[::2]), flat[1::2], strict=True))
 
 
 # msgpack has one type for bytes: a bytearray comes back as bytes.
@@ -281,8 +311,8 @@ _READERS: dict[int, Callable[[bytes], Any]] = {
 }
 _BUILDERS: dict[int, Callable[[list[Any]], Any]] = {
     _TUPLE: tuple,
-    _SET: set,
-    _FROZENSET: frozenset,
+    _SET: lambda members: set(_spread(members)),
+    _FROZENSET: lambda members: frozenset(_spread(members)),
     _DICT: _pairs(dict),
     _ORDERED: _pairs(OrderedDict),
     _DATETIME: _restore_time(datetime),

@@ -57,9 +57,14 @@ class Memory:
         """Return what `dump` wrote; of nothing, or of another version's, a new memory."""
         try:
             memory = cls(**json.loads(text))
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, RecursionError):
             return cls()
-        return memory
+        times = [memory.time, memory.done, memory.done_since]
+        if not (isinstance(memory.known, dict) and isinstance(memory.lost, dict)):
+            return cls()
+        times += [*memory.known.values(), *memory.lost.values()]
+        ours = isinstance(memory.used, list) and all(type(time) is int for time in times)
+        return memory if ours and all(isinstance(name, str) for name in memory.used) else cls()
 
     def dump(self) -> bytes:
         return json.dumps(asdict(self)).encode()

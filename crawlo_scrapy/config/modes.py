@@ -131,10 +131,13 @@ def _note_strangers(settings: BaseSettings, translation: Translation) -> None:
     consequences = {
         "SCHEDULER": "this process takes no part in the shared crawl",
         "DUPEFILTER_CLASS": "each worker may crawl what others have seen",
+        "STATS_CLASS": "the crawl has no statistics of its own",
     }
     for setting, consequence in consequences.items():
         path = path_of(settings[setting])
-        if path.startswith(("scrapy.", "scrapy_redis.")):
+        # Scrapy's collector is a choice that one may make.
+        theirs = "scrapy_redis." if setting == "STATS_CLASS" else ("scrapy.", "scrapy_redis.")
+        if path.startswith(theirs):
             translation.note(
                 f"{setting} is {path}, so that {consequence}. Remove it, for the add-on to set "
                 f"{ONE_CLASS[setting]}"
@@ -196,6 +199,9 @@ def _add(
 def _choose_filter(settings: BaseSettings, translation: Translation) -> None:
     path = settings.get("FILTER_CLASS")
     kind = str(settings.get("FILTER_TYPE") or "").lower()
+    if kind == "bloom" or (is_crawlo(str(path or "")) and "bloom" in str(path).lower()):
+        named = "FILTER_TYPE" if kind == "bloom" else "FILTER_CLASS"
+        translation.put(named, "CRAWLO_SEEN", "bloom")
     if path and not is_crawlo(path):
         translation.put("FILTER_CLASS", "DUPEFILTER_CLASS", path)
         return
@@ -205,12 +211,6 @@ def _choose_filter(settings: BaseSettings, translation: Translation) -> None:
         translation.note(
             "A filter in memory would let each worker crawl what others have: the shared seen set "
             "is used. Set RUN_MODE = 'standalone' for a crawl of one process"
-        )
-    if (kind == "bloom" or "bloom" in str(path or "").lower()) and not available(
-        "crawlo_scrapy.store.bloom.Bloom"
-    ):
-        translation.note(
-            "There is no Bloom filter in this version: the exact seen set is used, at 9 bytes a URL"
         )
 
 

@@ -71,8 +71,8 @@ LOG_FILE | str | LOG_FILE | same | File that the log goes to.
 STATS_DUMP | bool | STATS_DUMP | same | Whether the stats are logged at the end.
 RUN_MODE | choice standalone distributed auto | SCHEDULER DUPEFILTER_CLASS STATS_CLASS | mode | standalone: Scrapy's own components. distributed: ours. auto: ours where Redis answers, else Scrapy's; the log says which and why.
 QUEUE_TYPE | choice memory redis redis_stream stream auto | SCHEDULER DUPEFILTER_CLASS STATS_CLASS | mode | memory: as RUN_MODE standalone. redis: as distributed. auto: as RUN_MODE says, or auto.
-FILTER_CLASS | str | DUPEFILTER_CLASS | filter | A class of the project's is used as it is. Crawlo's become the filter that fits the run mode.
-FILTER_TYPE | choice memory redis bloom auto | DUPEFILTER_CLASS | filter | As FILTER_CLASS, by a short name.
+FILTER_CLASS | str | DUPEFILTER_CLASS CRAWLO_SEEN | filter | A class of the project's is used as it is. Crawlo's become the filter that fits the run mode; with a Bloom filter among them CRAWLO_SEEN is bloom.
+FILTER_TYPE | choice memory redis bloom auto | DUPEFILTER_CLASS CRAWLO_SEEN | filter | As FILTER_CLASS, by a short name. bloom: CRAWLO_SEEN is bloom.
 STATS_BACKEND | choice memory redis prometheus | STATS_CLASS | stats_backend | memory: each worker counts for itself. redis: the workers' stats are added up. prometheus: they are, and each worker serves metrics on PROMETHEUS_METRICS_PORT.
 CSV_FILE | str | FEEDS | feed csv | File for items as CSV.
 CSV_DICT_FILE | str | FEEDS | feed csv | As CSV_FILE.
@@ -119,6 +119,7 @@ _OURS = {
         PROJECT_NAME SCHEDULER_PERSIST QUEUE_PERSISTENCE DISTRIBUTED_WORKER_IDLE_TIMEOUT""",
     "crawlo_scrapy.cli": "BIND_ADDRESS REQUIREPASS MAX_RUNNING_SPIDERS",
     "crawlo_scrapy.store.bloom": "BLOOM_FILTER_CAPACITY BLOOM_FILTER_ERROR_RATE",
+    "crawlo_scrapy.dupefilter": "REDIS_TTL",
     "crawlo_scrapy.statssharing": "STATS_PERSISTENCE STATS_RESET_ON_START",
     "crawlo_scrapy.extensions.stats": "STATS_DUMP_INTERVAL",
     "crawlo_scrapy.extensions.health": "HEALTH_CHECK_ENABLED HEALTH_CHECK_INTERVAL",
@@ -231,7 +232,6 @@ _WITHOUT = {
     "Use DOWNLOAD_DELAY, CONCURRENT_REQUESTS_PER_DOMAIN and DOWNLOAD_SLOTS": """
         DISTRIBUTED_RATE_LIMIT_CAPACITY DISTRIBUTED_RATE_LIMIT_DEFAULT_RATE
         DISTRIBUTED_RATE_LIMIT_ENABLED""",
-    "Use crawlo-scrapy purge; a seen URL does not expire": "REDIS_TTL",
     "Nothing is needed: the keys follow from PROJECT_NAME and the spider's name": "SCHEDULER_QUEUE_NAME STATS_PREFIX STATS_REDIS_KEY",
     "Nothing is needed: requests are msgpack, which keeps every part of them": """
         QUEUE_SERIALIZATION_FORMAT SERIALIZATION_FORMAT STREAM_SERIALIZATION_FORMAT DECODE_RESPONSES""",

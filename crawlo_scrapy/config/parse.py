@@ -26,7 +26,8 @@ class Fault:
     where: str = ""
 
     def __str__(self) -> str:
-        value = "not shown here" if is_secret(self.name) else shown(self.name, self.value)
+        secret = is_secret(self.name)
+        value = "wrong (not shown here)" if secret else shown(self.name, self.value)
         place = f" ({self.where})" if self.where else ""
         return f"{self.name}{place} is {value}: must be {self.allowed}"
 

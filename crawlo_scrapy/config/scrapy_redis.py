@@ -28,6 +28,11 @@ SETTINGS: dict[str, str] = {
     "SCHEDULER_QUEUE_KEY": "read by ``crawlo-scrapy migrate scrapy-redis``. A crawl's keys follow "
     "from PROJECT_NAME (or BOT_NAME), the spider's name and CRAWLO_CRAWL_ID",
     "SCHEDULER_DUPEFILTER_KEY": "as SCHEDULER_QUEUE_KEY",
+    "DUPEFILTER_CLASS": "the shared seen set, once the line is removed. Of a class derived from "
+    "``RFPDupeFilter`` only its ``request_fingerprint`` carries over: as a "
+    "REQUEST_FINGERPRINTER_CLASS",
+    "DUPEFILTER_DEBUG": "as ever",
+    "CONCURRENT_REQUESTS": "as ever; also how many start URLs a spider takes at a time",
     "REDIS_START_URLS_KEY": "the same",
     "REDIS_START_URLS_BATCH_SIZE": "the same",
     "REDIS_START_URLS_AS_SET": "read by scrapy-redis's own spiders; ours see what the key is",
@@ -42,6 +47,7 @@ SETTINGS: dict[str, str] = {
 WITHOUT: dict[str, str] = {
     "SCHEDULER_SERIALIZER": "requests travel as msgpack; CRAWLO_SIGNING_KEY lets pickle carry what "
     "msgpack cannot",
+    "SCHEDULER_DUPEFILTER_CLASS": "scrapy-redis speaks of it and reads DUPEFILTER_CLASS",
     "SCHEDULER_IDLE_BEFORE_CLOSE": "workers close when the whole crawl is finished; "
     "CRAWLO_KEEP_ALIVE and DISTRIBUTED_WORKER_IDLE_TIMEOUT say otherwise",
     "REDIS_DECODE_RESPONSES": "requests are bytes",

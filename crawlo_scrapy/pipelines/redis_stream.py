@@ -98,12 +98,14 @@ class RedisStreamPipeline(BatchedPipeline):
 
 def crawl_items(crawler: Crawler) -> Items:
     """Return the stream of the crawl, over a client of its own. Raises `StorageError`."""
+    settings = crawler.settings
     spider = crawler.spider.name if crawler.spider else crawler.spidercls.name
-    address = connection.address(crawler.settings)
+    address = connection.address(settings)
     # What the queue, the heartbeat and the stats leave, in halves: there are two pipelines.
-    share = max(1, (address.max_connections - connection.FIXED_CONNECTIONS) // 2)
+    left = address.max_connections - connection.fixed_connections(settings)
+    share = max(1, left // 2)
     try:
         client = Client.connect(address, f"items-{spider}", connections=share)
     except StoreRefused as exc:
         raise StorageError(str(exc)) from None
-    return Items(client, connection.keys(crawler.settings, spider))
+    return Items(client, connection.keys(settings, spider))

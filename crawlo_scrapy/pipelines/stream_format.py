@@ -59,4 +59,5 @@ def _class_at(path: str) -> type:
         if isinstance(found, type):
             return found
     module, _, name = path.rpartition(".")
+    name = name.replace("\0", "")
     return type(name or "unknown", (), {"__module__": module, "__qualname__": name or "unknown"})
