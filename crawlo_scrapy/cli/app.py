@@ -36,6 +36,8 @@ COMMANDS = {
     "delay": ("control:delay", "Set the delay of a host, for all workers together."),
     "set": ("control:set_", "Change a setting of running workers."),
     "audit": ("control:audit", "Show who steered a crawl."),
+    "seen": ("seen", "Count what a crawl has seen, or forget some of it."),
+    "repartition": ("repartition", "Divide a crawl into another number of partitions."),
     "purge": ("purge", "Remove a crawl from Redis."),
     "demo": ("demo", "Watch a crawl survive the death of a worker."),
     "startproject": ("startproject", "Make a new project."),

@@ -13,6 +13,7 @@ from typing import IO, Any
 
 import click
 
+from crawlo_scrapy.cli.control import chosen_words, note
 from crawlo_scrapy.cli.output import console, moment, plural, print_json, table
 from crawlo_scrapy.cli.project import (
     Crawl,
@@ -67,6 +68,16 @@ class Which:
 
     reason: str | None = None
     since: timedelta | datetime | None = None
+
+    @property
+    def words(self) -> str:
+        """The options that say the same."""
+        words = [f"--reason {self.reason}"] if self.reason is not None else []
+        if isinstance(self.since, datetime):
+            words.append(f"--since {self.since.isoformat()}")
+        elif self.since is not None:
+            words.append(f"--since {self.since.total_seconds():g}s")
+        return " ".join(words) or "--all"
 
     async def test(self, crawl: Crawl, client: Client) -> Callable[[DeadLetter], bool]:
         """Return what tells whether a letter is one of them. Redis's clock says what is now."""
@@ -185,7 +196,8 @@ def requeue(
 ) -> None:
     """Queue dead letters of SPIDER again, with all their attempts before them."""
     crawl, chosen = _choose(spider, ids, which, everything, where)
-    count = complete(_requeue(crawl, chosen))
+    what = chosen_words("dead-letters requeue", ids, which.words, len(chosen))
+    count = complete(_apply(crawl, chosen, what, DeadLetters.requeue))
     console().print(f"Queued {plural(count, 'request')} of {crawl.keys.name} again.")
     _report_missing(ids, count)
 
@@ -195,7 +207,8 @@ def requeue(
 def purge(spider: str, ids: tuple[str, ...], which: Which, everything: bool, where: Where) -> None:
     """Remove dead letters of SPIDER for good."""
     crawl, chosen = _choose(spider, ids, which, everything, where)
-    count = complete(_remove(crawl, chosen))
+    what = chosen_words("dead-letters purge", ids, which.words, len(chosen))
+    count = complete(_apply(crawl, chosen, what, DeadLetters.purge))
     console().print(f"Removed {plural(count, 'dead letter')} of {crawl.keys.name}.")
     _report_missing(ids, count)
 
@@ -206,7 +219,13 @@ def _choose(
     if bool(ids) + (which != Which()) + everything != 1:
         raise click.UsageError("say which: give IDS, or --reason WORD and --since WHEN, or --all.")
     crawl = crawl_of(spider, where)
-    return crawl, list(ids) or [letter.id for letter in complete(_find(crawl, which))]
+    found = list(ids) or [letter.id for letter in complete(_find(crawl, which))]
+    if not found and which.reason is not None:
+        reasons = {letter.reason for letter in complete(_find(crawl, Which()))}
+        if which.reason not in reasons:
+            there = ", ".join(sorted(reasons)) or "none at all"
+            click.echo(f"Note: no dead letter is {which.reason!r}; there are: {there}.", err=True)
+    return crawl, found
 
 
 def _report_missing(ids: tuple[str, ...], count: int) -> None:
@@ -228,14 +247,11 @@ async def _each(crawl: Crawl, client: Client, which: Which) -> AsyncIterator[Dea
             yield letter
 
 
-async def _requeue(crawl: Crawl, ids: list[str]) -> int:
+async def _apply(crawl: Crawl, ids: list[str], what: str, action: Any) -> int:
     async with crawl.client() as client:
-        return await DeadLetters(client, crawl.keys).requeue(ids)
-
-
-async def _remove(crawl: Crawl, ids: list[str]) -> int:
-    async with crawl.client() as client:
-        return await DeadLetters(client, crawl.keys).purge(ids)
+        if ids:
+            await note(client, crawl, what)
+        return int(await action(DeadLetters(client, crawl.keys), ids))
 
 
 def as_dict(letter: DeadLetter) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,6 +12,8 @@ import scrapy
 
 from crawlo_scrapy import connection
 from crawlo_scrapy import settings as ours
+from crawlo_scrapy.cli import budget
+from crawlo_scrapy.cli.finding import Finding
 from crawlo_scrapy.cli.output import console, plural, print_json, table
 from crawlo_scrapy.cli.project import (
     Where,
@@ -45,33 +47,30 @@ ROUND_TRIPS = 5
 _REACTOR = "twisted.internet.asyncioreactor.AsyncioSelectorReactor"
 
 
-@dataclass(frozen=True)
-class Finding:
-    """One thing that was looked at. `level`: ok, warning, or error: no crawl can start."""
-
-    level: str
-    subject: str
-    text: str
-    advice: str = ""
-
-
 _EPILOG = """\b
 Examples:
   crawlo-scrapy doctor
   crawlo-scrapy doctor --config worker_settings.py
   crawlo-scrapy doctor --redis-url redis://10.0.0.5 --json
+  crawlo-scrapy doctor --urls 100000000    is there memory for so many?
 """
 
 
 @click.command("doctor", epilog=_EPILOG)
+@click.option(
+    "--urls",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Say how much memory a crawl of so many URLs needs.",
+)
 @json_option
 @redis_options
-def command(as_json: bool, where: Where) -> None:
+def command(urls: int | None, as_json: bool, where: Where) -> None:
     """Find out whether a crawl can start here. Exit status 1 if it cannot.
 
     Looks at the project, its settings, Scrapy, and Redis; changes nothing.
     """
-    findings = complete(_examine(where))
+    findings = complete(_examine(where, urls))
     if as_json:
         print_json([asdict(finding) for finding in findings])
     else:
@@ -83,7 +82,7 @@ def command(as_json: bool, where: Where) -> None:
         raise click.exceptions.Exit(1)
 
 
-async def _examine(where: Where) -> list[Finding]:
+async def _examine(where: Where, urls: int | None) -> list[Finding]:
     findings = [Finding("ok", "Python", platform.python_version()), _scrapy()]
     try:
         settings = final_settings(project_settings(where.config, where.overrides))
@@ -94,7 +93,7 @@ async def _examine(where: Where) -> list[Finding]:
     if mode == "standalone" and where.redis_url is None:
         text = "RUN_MODE is standalone: the crawl is of one process, and Redis is not used"
         return [*findings, Finding("ok", "mode", text)]
-    found = await _examine_redis(settings)
+    found = await _examine_redis(settings, urls)
     if mode == "auto" and found[0].level == "error":
         text = f"{found[0].text} RUN_MODE is auto: each process would crawl on its own"
         found = [Finding("warning", "Redis", text, "RUN_MODE = 'distributed' starts nothing then.")]
@@ -139,33 +138,44 @@ def _reactor(settings: BaseSettings) -> Finding:
     return Finding("ok", "reactor", "asyncio")
 
 
-async def _examine_redis(settings: BaseSettings) -> list[Finding]:
+async def _examine_redis(settings: BaseSettings, urls: int | None) -> list[Finding]:
     try:
         client = Client.connect(connection.address(settings), "crawlo-doctor")
+        choice = connection.seen_choice(settings)
     except (SettingError, StoreError) as exc:
         return [Finding("error", "Redis", str(exc))]
     try:
         server = await client.check_server()
         findings = [Finding("ok", "Redis", f"{server} at {client.address}")]
+        crawls = await find_crawls(client)
+        queued = await budget.queued_by_server(client, crawls)
         servers = await client.servers()
+        rooms = []
         for address in servers:
-            found = await _examine_server(address)
-            label = f"{address.host}:{address.port}: " if len(servers) > 1 else ""
+            name = f"{address.host}:{address.port}" if len(servers) > 1 else ""
+            found, info = await _examine_server(address)
+            free = max(0, budget.limit_of(info) - int(info.get("used_memory", 0)))
+            rooms.append(free)
+            found.append(budget.Budget(free, queued.get(name, 0), choice).finding())
+            label = f"{name}: " if name else ""
             findings += [replace(finding, text=label + finding.text) for finding in found]
-        findings.append(await _crawls(client, settings))
-    except StoreError as exc:
+        if urls is not None:
+            parts = connection.layout(settings).count
+            findings.append(budget.expected(urls, choice, sorted(rooms)[-parts:]))
+        findings.append(await _crawls(client, settings, crawls))
+    except (SettingError, StoreError) as exc:
         return [Finding("error", "Redis", str(exc))]
     finally:
         await client.close()
     return findings
 
 
-async def _examine_server(address: Address) -> list[Finding]:
+async def _examine_server(address: Address) -> tuple[list[Finding], dict[str, Any]]:
     client = Client.connect(address, "crawlo-doctor")
     try:
         findings = [await _round_trip(client), await _clock(client), await _rights(client)]
         info: dict[str, Any] = await client.call("info", "everything")
-        return [*findings, _persistence(info), _eviction(info), _memory(info)]
+        return [*findings, _persistence(info), _eviction(info), _memory(info)], info
     finally:
         await client.close()
 
@@ -240,8 +250,7 @@ def _memory(info: dict[str, Any]) -> Finding:
     return Finding("ok", "memory", text if most else f"{used / 2**20:,.0f} MB used")
 
 
-async def _crawls(client: Client, settings: BaseSettings) -> Finding:
-    names = await find_crawls(client)
+async def _crawls(client: Client, settings: BaseSettings, names: list[str]) -> Finding:
     project = ours.get(settings, "PROJECT_NAME") or settings["BOT_NAME"]
     own = [name for name in names if name.startswith(f"{clean(project)}:")]
     keys = int(await client.call("dbsize"))

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from crawlo_scrapy.cli.control import chosen_words, note
 from crawlo_scrapy.cli.output import console, moment, plural, print_json, table
 from crawlo_scrapy.cli.project import Crawl, Where, complete, crawl_of, json_option, redis_options
 from crawlo_scrapy.pipelines.dead_items import shown_json
@@ -74,7 +75,8 @@ def _choice(function: Any) -> Any:
 def requeue(spider: str, ids: tuple[str, ...], everything: bool, where: Where) -> None:
     """Put dead items of SPIDER back into the stream, where `items drain` finds them."""
     crawl, chosen = _choose(spider, ids, everything, where)
-    count = complete(_apply(crawl, chosen, DeadItems.requeue))
+    what = chosen_words("items dead requeue", ids, "--all", len(chosen))
+    count = complete(_apply(crawl, chosen, what, DeadItems.requeue))
     console().print(f"Put {plural(count, 'item')} of {crawl.keys.name} back into the stream.")
     _report_missing(ids, count)
 
@@ -84,7 +86,8 @@ def requeue(spider: str, ids: tuple[str, ...], everything: bool, where: Where) -
 def purge(spider: str, ids: tuple[str, ...], everything: bool, where: Where) -> None:
     """Remove dead items of SPIDER for good."""
     crawl, chosen = _choose(spider, ids, everything, where)
-    count = complete(_apply(crawl, chosen, DeadItems.purge))
+    what = chosen_words("items dead purge", ids, "--all", len(chosen))
+    count = complete(_apply(crawl, chosen, what, DeadItems.purge))
     console().print(f"Removed {plural(count, 'dead item')} of {crawl.keys.name}.")
     _report_missing(ids, count)
 
@@ -111,8 +114,10 @@ async def _find(crawl: Crawl) -> list[Entry]:
         return [entry async for entry in DeadItems(client, crawl.keys).list()]
 
 
-async def _apply(crawl: Crawl, ids: list[str], action: Any) -> int:
+async def _apply(crawl: Crawl, ids: list[str], what: str, action: Any) -> int:
     async with crawl.client() as client:
+        if ids:
+            await note(client, crawl, what)
         return int(await action(DeadItems(client, crawl.keys), ids))
 
 

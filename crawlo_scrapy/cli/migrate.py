@@ -13,6 +13,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
+from crawlo_scrapy import connection
 from crawlo_scrapy import settings as ours
 from crawlo_scrapy.cli.output import console, plural, print_json
 from crawlo_scrapy.cli.project import (
@@ -26,10 +27,11 @@ from crawlo_scrapy.cli.project import (
 )
 from crawlo_scrapy.cli.push import request_check
 from crawlo_scrapy.migration.jobdir import JobDirError, JobDirSource
-from crawlo_scrapy.migration.move import BATCH, CountsDiffer, Move, Moved, Source
-from crawlo_scrapy.migration.redis_sources import CrawloSource, ScrapyRedisSource
+from crawlo_scrapy.migration.move import CountsDiffer, Move, Moved, Source
+from crawlo_scrapy.migration.redis_sources import RedisSource, ScrapyRedisSource, crawlo_source
 from crawlo_scrapy.migration.requests import Entry, crawlo_request, scrapy_request
-from crawlo_scrapy.payload import InvalidRequest, PlainRequest, push_of
+from crawlo_scrapy.migration.same import CRAWLOS, SCRAPY_REDISS, same_fingerprints
+from crawlo_scrapy.payload import PlainRequest, push_of
 from crawlo_scrapy.store.client import Address
 from crawlo_scrapy.store.frontier import Push
 from crawlo_scrapy.store.inspect import inspect
@@ -101,15 +103,16 @@ def scrapy_redis(
     check = request_check(crawl, spider, None)
 
     async def act() -> Moved:
-        async with _other(crawl, from_url).client() as client:
+        other = _other(crawl, from_url)
+        async with other.client() as client:
             source = ScrapyRedisSource(
                 client, queue % names, None if refingerprint else known % names
             )
             await source.open(crawl.keys.name)
-            if not refingerprint:
-                await _same_fingerprints(source, check, settings)
+            await same_fingerprints(source, scrapy_request, check, settings, SCRAPY_REDISS)
             reader = _pushes(scrapy_request, check)
-            return await _move(crawl, source, reader, dry_run, as_json)
+            moved = await _move(crawl, source, reader, dry_run, as_json)
+            return _noted(moved, source, other.address)
 
     _report(crawl, complete(act()), dry_run, as_json)
 
@@ -117,34 +120,49 @@ def scrapy_redis(
 @command.command("crawlo", epilog=_EPILOG)
 @click.argument("spider")
 @_from_url
-@click.option("--queue-key", metavar="KEY", help="Default: crawlo:PROJECT_NAME:queue:requests.")
+@click.option(
+    "--queue-key",
+    metavar="KEY",
+    help="Default: crawlo:PROJECT:SPIDER:stream:tasks, crawlo:PROJECT:SPIDER:queue:requests, or "
+    "crawlo:PROJECT:queue:requests.",
+)
+@_refingerprint
 @_common
 def crawlo(
     spider: str,
     from_url: str | None,
     queue_key: str | None,
+    refingerprint: bool,
     dry_run: bool,
     as_json: bool,
     where: Where,
 ) -> None:
-    """Move a queue of Crawlo 1.4, and what its workers had in hand, into the crawl of SPIDER.
+    """Move a queue of Crawlo 1.4 or 1.7, and what its workers had in hand.
 
-    Crawlo has one queue for all spiders of a project: requests of others become dead letters. Its
-    filter is left behind, for its fingerprints are of another kind: only what is queued counts as
-    seen.
+    It goes into the crawl of SPIDER. Crawlo 1.4 has one queue for all spiders of a project:
+    requests of others become dead letters; its filter is left behind. That of 1.7 means something
+    only to a crawl with the same fingerprints: REQUEST_FINGERPRINTER_CLASS =
+    "crawlo_scrapy.fingerprints.CrawloFingerprinter".
     """
     crawl = _crawl(spider, where)
-    queue = queue_key or f"crawlo:{crawl.keys.names[0]}:queue:requests"
+    check = request_check(crawl, spider, None)
     class_name = require_spider(crawl.settings, spider).__name__
-    reader = _pushes(
-        lambda entry: crawlo_request(entry, class_name), request_check(crawl, spider, None)
-    )
+    project, name = crawl.keys.names[:2]
 
     async def act() -> Moved:
-        async with _other(crawl, from_url).client() as client:
-            source = CrawloSource(client, queue)
-            await source.open(crawl.keys.name)
-            return await _move(crawl, source, reader, dry_run, as_json)
+        other = _other(crawl, from_url)
+        async with other.client() as client:
+            source = await crawlo_source(
+                client, project, name, crawl.keys.name, key=queue_key, with_seen=not refingerprint
+            )
+            whose = None if source.name.startswith(f"crawlo:{project}:{name}:") else class_name
+
+            def read(entry: Entry) -> PlainRequest:
+                return crawlo_request(entry, whose)
+
+            await same_fingerprints(source, read, check, crawl.settings, CRAWLOS)
+            moved = await _move(crawl, source, _pushes(read, check), dry_run, as_json)
+            return _noted(moved, source, other.address)
 
     _report(crawl, complete(act()), dry_run, as_json)
 
@@ -228,39 +246,6 @@ def _pushes(
     return push
 
 
-async def _same_fingerprints(
-    source: ScrapyRedisSource, check: Callable[[PlainRequest], bytes], settings: Any
-) -> None:
-    """Stop unless the crawl's fingerprints are those of *source*.
-
-    Every request in its queue is in its dupefilter, unless it was not to be filtered. One that is
-    found there by our fingerprint proves it; where none can be asked for, the class has to.
-    """
-    if not await source.seen_total():
-        return
-    asked = 0
-    for entry in await source.read(0, BATCH):
-        try:
-            request = scrapy_request(entry)
-            fingerprint = check(request)
-        except InvalidRequest:
-            continue
-        if not request.dont_filter:
-            asked += 1
-            if await source.knows(fingerprint):
-                return
-    path = str(settings["REQUEST_FINGERPRINTER_CLASS"])
-    if not asked and "ScrapyRedisFingerprinter" in path:
-        return
-    raise click.ClickException(
-        "the fingerprints of this project are not, as far as can be told, those in the dupefilter; "
-        "they are hashes and cannot be made into others. Set REQUEST_FINGERPRINTER_CLASS = "
-        "'crawlo_scrapy.fingerprints.ScrapyRedisFingerprinter' to keep those of scrapy-redis 0.8 "
-        "or 0.9, or give --refingerprint to leave them behind: pages that were crawled may then "
-        "be crawled once more."
-    )
-
-
 async def _move(
     crawl: Crawl, source: Source, reader: Callable[[Entry], Push], dry_run: bool, as_json: bool
 ) -> Moved:
@@ -272,7 +257,11 @@ async def _move(
                 "was seen before the move is through."
             )
         with _progress(as_json) as show:
-            move = Move(source, client, crawl.keys, reader, order=order, show=show)
+            seen = connection.seen_choice(crawl.settings)
+            move = Move(
+                source, client, crawl.keys, reader, order=order, show=show, choice=seen,
+                layout=connection.layout(crawl.settings),
+            )  # fmt: skip
             try:
                 return await (move.try_out() if dry_run else move.run())
             except CountsDiffer as exc:
@@ -280,6 +269,14 @@ async def _move(
                     f"the counts do not match: {exc}. Nothing was removed; did an old worker still "
                     "run? Give the command again."
                 ) from None
+
+
+def _noted(moved: Moved, source: RedisSource, address: Address) -> Moved:
+    """Say where there was nothing: a mistyped key must not look like success."""
+    if not moved.entries and not moved.fingerprints:
+        keys = ", ".join(source.names)
+        click.echo(f"Note: there is nothing in {keys} on {address}.", err=True)
+    return moved
 
 
 def _report(crawl: Crawl, moved: Moved, dry_run: bool, as_json: bool) -> None:

@@ -10,19 +10,34 @@ from typing import Any
 import click
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 #: Columns where there is no terminal: no line of a table is broken for a program that reads it.
 PIPE_WIDTH = 400
 
 
+class _PlainConsole(Console):
+    """Prints texts without what a terminal would obey: they may come from anywhere."""
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        return super().render_str(plain(text), **options)
+
+
+def plain(text: str) -> str:
+    """Return *text* with its control characters written out, but for ends of lines and tabs."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c in "\n\t" else f"\\x{ord(c):02x}" for c in text)
+
+
 def console() -> Console:
     """Return a console for the standard output of now. Nothing in a text counts as markup."""
     width = None if sys.stdout.isatty() else PIPE_WIDTH
-    return Console(markup=False, emoji=False, highlight=False, soft_wrap=True, width=width)
+    return _PlainConsole(markup=False, emoji=False, highlight=False, soft_wrap=True, width=width)
 
 
 def print_json(value: Any) -> None:
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+    click.echo(plain(json.dumps(value, indent=2, ensure_ascii=False, default=str)))
 
 
 def table(*columns: str, title: str | None = None) -> Table:
@@ -41,7 +56,11 @@ def moment(milliseconds: int) -> str:
     """Say when, in UTC."""
     if not milliseconds:
         return "-"
-    return datetime.fromtimestamp(milliseconds / 1000, timezone.utc).strftime("%Y-%m-%d %H:%M:%S")
+    try:
+        when = datetime.fromtimestamp(milliseconds / 1000, timezone.utc)
+    except (ValueError, OverflowError, OSError):
+        return "?"  # whoever may write to Redis may write any number
+    return when.strftime("%Y-%m-%d %H:%M:%S")
 
 
 def size(count: int) -> str:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -14,6 +13,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
+from crawlo_scrapy import connection
 from crawlo_scrapy import settings as ours
 from crawlo_scrapy.cli.output import console, plural, print_json
 from crawlo_scrapy.cli.project import (
@@ -25,10 +25,11 @@ from crawlo_scrapy.cli.project import (
     require_spider,
 )
 from crawlo_scrapy.client import CrawlClient, Pushed
-from crawlo_scrapy.payload import SCHEMES, InvalidRequest, PlainRequest, fingerprint
+from crawlo_scrapy.payload import InvalidRequest, PlainRequest, fingerprint
 
 if TYPE_CHECKING:
     from crawlo_scrapy.store.inspect import CrawlState
+    from crawlo_scrapy.store.seen import SeenChoice
 
 #: Lines that are no requests are shown up to this many; all are counted.
 SHOWN = 20
@@ -59,7 +60,7 @@ lines, and lines that begin with #, do not count.
 @click.option("--body", metavar="TEXT", help="The requests' body.")
 @click.option("--header", "headers", multiple=True, metavar="'NAME: VALUE'", help="Repeatable.")
 @click.option("--dont-filter", is_flag=True, help="Queue also what the crawl has seen.")
-@click.option("--any-scheme", is_flag=True, help="Also URLs that are not http:// or https://.")
+@click.option("--any-scheme", is_flag=True, help="Also URLs that the settings do not allow.")
 @json_option
 @redis_options
 def command(
@@ -81,18 +82,20 @@ def command(
         raise click.UsageError("say what to push: URLs, or --file FILE.")
     defaults = _defaults(given)
     crawl = crawl_of(spider, where)
-    schemes = None if any_scheme else SCHEMES
+    schemes = None if any_scheme else ours.get(crawl.settings, "CRAWLO_ALLOWED_SCHEMES")
     fingerprinter = request_check(crawl, spider, defaults.get("callback"))
     order = ours.get(crawl.settings, "CRAWLO_QUEUE_ORDER")
     bad = Complaints(quiet=as_json)
     with (
         CrawlClient(
             *crawl.keys.names, redis_url=crawl.address, schemes=schemes, order=order,
-            fingerprint=fingerprinter,
+            most_bytes=ours.get(crawl.settings, "CRAWLO_MAX_REQUEST_SIZE"),
+            fingerprint=fingerprinter, seen=seen_of(crawl, spider),
+            layout=None if ":" in spider else connection.layout(crawl.settings),
         ) as client,
         _progress(file, as_json) as show,
     ):  # fmt: skip
-        requests = _lines(file, bad) if file else _arguments(urls, bad)
+        requests = lines(file, bad) if file else arguments(urls, bad)
         pushed = client.push(
             requests, on_invalid=lambda _, why: bad.add(why), on_batch=show, **defaults
         )
@@ -144,16 +147,25 @@ def _defaults(given: dict[str, Any]) -> dict[str, Any]:
     return defaults
 
 
+def seen_of(crawl: Crawl, spider: str) -> SeenChoice | None:
+    """Return what the project says of the seen set, for a crawl that is begun."""
+    if ":" in spider:  # it may be of another project
+        return None
+    return connection.seen_choice(crawl.settings)
+
+
 def request_check(
     crawl: Crawl, spider: str, callback: str | None
 ) -> Callable[[PlainRequest], bytes]:
     """Return what the workers tell equal requests by; it also refuses callbacks that are none."""
     if ":" in spider:  # it may be of another project
         return fingerprint
+    from crawlo_scrapy.serializer import is_callback
+
     spidercls = require_spider(crawl.settings, spider)
 
     def has(name: str | None) -> bool:
-        return not name or inspect.isfunction(inspect.getattr_static(spidercls, name, None))
+        return not name or is_callback(spidercls, name)
 
     if not has(callback):
         raise click.ClickException(f"the spider {spider!r} has no method {callback!r}: --callback.")
@@ -193,18 +205,22 @@ def _fingerprinter(settings: Any, spidercls: Any) -> Callable[[PlainRequest], by
     return of
 
 
-def _arguments(urls: tuple[str, ...], bad: Complaints) -> Iterator[str]:
+def arguments(urls: Iterable[str], bad: Complaints) -> Iterator[str]:
+    """Yield *urls*; complaints say which of them they are about."""
     for number, url in enumerate(urls, 1):
         bad.place = f"URL {number}"
         yield url
 
 
-def _lines(file: TextIO, bad: Complaints) -> Iterator[Any]:
+def lines(file: TextIO, bad: Complaints) -> Iterator[Any]:
     """Yield what the lines of *file* are; those that are no JSON are complained of here."""
     for number, line in enumerate(file, 1):
         bad.place = f"line {number}"
         text = line.strip().removeprefix("\ufeff")
         if not text or text.startswith("#"):
+            continue
+        if not _is_utf8(text):
+            bad.add("it is not UTF-8")
             continue
         if not text.startswith(("{", "[", '"')):
             yield text
@@ -215,6 +231,15 @@ def _lines(file: TextIO, bad: Complaints) -> Iterator[Any]:
             bad.add(f"no JSON: {exc}")
         else:
             yield found
+
+
+def _is_utf8(text: str) -> bool:
+    """Whether *text*, read with surrogates for what is not UTF-8, has none."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 @contextmanager
@@ -249,4 +274,8 @@ def _report(crawl: Crawl, pushed: Pushed, state: CrawlState, as_json: bool) -> N
         f"{pushed.duplicates:,} seen before{invalid}."
     )
     if pushed.queued and not living:
-        out.print("No worker runs: the next one that is started will crawl them.")
+        new = state.pushed == pushed.queued and not state.workers_count
+        out.print(
+            f"{'The crawl is new. ' if new else ''}"
+            "No worker runs: the next one that is started will crawl them."
+        )

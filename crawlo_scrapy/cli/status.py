@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -22,7 +23,9 @@ from crawlo_scrapy.cli.project import (
     redis_options,
 )
 from crawlo_scrapy.store.client import Client
+from crawlo_scrapy.store.control import Control, wanted_rows
 from crawlo_scrapy.store.inspect import CrawlState, find_crawls, inspect, keys_of
+from crawlo_scrapy.store.slotstate import SlotState, slot_states
 
 #: How many slots and priorities are shown.
 TOP = 10
@@ -31,6 +34,7 @@ _EPILOG = """\b
 Examples:
   crawlo-scrapy status                        every crawl of this project
   crawlo-scrapy status myspider               one crawl
+  crawlo-scrapy status myspider --slots       with the limits of its hosts
   crawlo-scrapy status shop:myspider:monday   by its full name, from anywhere
   crawlo-scrapy status --all --redis-url redis://10.0.0.5
 """
@@ -39,23 +43,37 @@ Examples:
 @click.command("status", epilog=_EPILOG)
 @click.argument("spider", required=False)
 @click.option("--all", "everything", is_flag=True, help="All crawls in this Redis.")
+@click.option("--slots", is_flag=True, help="Also what limits the busiest hosts now.")
+@click.option("--slot", "hosts", multiple=True, metavar="HOST", help="The same of this host.")
 @json_option
 @redis_options
-def command(spider: str | None, everything: bool, as_json: bool, where: Where) -> None:
-    """Show how a crawl stands: queue, requests in flight, workers, dead letters.
+def command(
+    spider: str | None,
+    everything: bool,
+    slots: bool,
+    hosts: tuple[str, ...],
+    as_json: bool,
+    where: Where,
+) -> None:
+    """Show how a crawl stands: queue, requests in flight, workers, what was set while it runs.
 
-    Without SPIDER: the crawls of this project, found by scanning the keys of Redis.
+    Without SPIDER: the crawls of this project.
     """
     if spider is not None:
         crawl = crawl_of(spider, where)
-        state = complete(_look(crawl))
+        state, wanted, limits = complete(_look(crawl, slots or bool(hosts), hosts))
         if as_json:
-            print_json(as_dict(state, crawl.timeout))
+            more = {"limits": [asdict(slot) for slot in limits]} if slots or hosts else {}
+            print_json(as_dict(state, crawl.timeout) | {"control": wanted} | more)
         else:
-            show(state, crawl.timeout)
+            show(state, crawl.timeout, wanted)
+            if slots or hosts:
+                _show_limits(limits)
         if not state.exists:
             raise click.exceptions.Exit(1)
         return
+    if slots or hosts:
+        raise click.UsageError("say which SPIDER the hosts are of.")
     if not everything and not in_project():
         raise click.ClickException(
             "this is not inside a Scrapy project: name a crawl as PROJECT:SPIDER, or use --all."
@@ -70,9 +88,13 @@ def command(spider: str | None, everything: bool, as_json: bool, where: Where) -
         _show_all(states, timeout, project)
 
 
-async def _look(crawl: Crawl) -> CrawlState:
+async def _look(
+    crawl: Crawl, with_slots: bool, hosts: Sequence[str]
+) -> tuple[CrawlState, dict[str, str], list[SlotState]]:
     async with crawl.client() as client:
-        return await inspect(client, crawl.keys)
+        state = await inspect(client, crawl.keys)
+        limits = await slot_states(client, crawl.keys, hosts) if with_slots else []
+        return state, await Control(client, crawl.keys).read(), limits
 
 
 async def _look_at_all(client: Client, project: str | None) -> list[CrawlState]:
@@ -95,7 +117,7 @@ def as_dict(state: CrawlState, timeout: float) -> dict[str, Any]:
     return result
 
 
-def show(state: CrawlState, timeout: float) -> None:
+def show(state: CrawlState, timeout: float, wanted: Mapping[str, str]) -> None:
     """Print one crawl."""
     out = console()
     if not state.exists:
@@ -112,11 +134,31 @@ def show(state: CrawlState, timeout: float) -> None:
     )
     facts.add_row("in flight", f"{state.started:,} started of {state.leased:,} leased")
     facts.add_row("done", f"{state.acked:,}")
-    facts.add_row("seen", f"{state.seen:,} URLs")
+    full = "; more than its Bloom filter was made for: see `crawlo-scrapy seen count`"
+    facts.add_row("seen", f"{state.seen:,} URLs{full * state.overfull}")
     facts.add_row("dead letters", f"{state.dead:,}")
     out.print(facts)
     _show_queue(state)
     _show_workers(state, timeout)
+    if wanted:
+        rows = table("set while it runs", "for", "value")
+        for what, whom, value in wanted_rows(wanted):
+            rows.add_row(what, whom or "all nodes", value)
+        out.print()
+        out.print(rows)
+
+
+def _show_limits(limits: list[SlotState]) -> None:
+    rows = table("host", "#queued", "#leased", "#at most", "#delay", "from", "on hold")
+    for slot in limits:
+        rows.add_row(
+            slot.slot or "(none)", f"{slot.queued:,}",
+            "-" if slot.leased is None else f"{slot.leased:,}", str(slot.concurrency or "-"),
+            f"{slot.delay:.3g} s" if slot.delay_from else "-", slot.delay_from or "-",
+            f"for {slot.held:.1f} s" if slot.held else "-",
+        )  # fmt: skip
+    console().print()
+    console().print(rows if limits else "No host is queued, leased or limited.")
 
 
 def _show_queue(state: CrawlState) -> None:

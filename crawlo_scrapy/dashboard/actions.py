@@ -13,6 +13,7 @@ from crawlo_scrapy.dashboard.access import caller, read_form, root
 from crawlo_scrapy.dashboard.pages import Pages
 from crawlo_scrapy.dashboard.reader import Reader
 from crawlo_scrapy.dashboard.urls import Urls
+from crawlo_scrapy.steering import CHANGEABLE, slot_doubt
 from crawlo_scrapy.store.client import Client
 from crawlo_scrapy.store.control import Control, NotPossible
 from crawlo_scrapy.store.errors import StoreError, StoreRefused
@@ -125,15 +126,45 @@ def _drain(form: Mapping[str, str]) -> Action:
 
 def _scale(form: Mapping[str, str]) -> Action:
     text, node = _given(form, "concurrency", "the number of requests").strip(), _node(form)
-    if not (text.isascii() and text.isdigit() and len(text) < 7 and int(text)):
-        raise ValueError(f"The number of requests is {text!r}: it must be 1 or more")
-    count = int(text)
+    chosen = {"concurrency": text, **({"node": node} if node else {})}
+    whom = node or "each worker"
+    if text == "default":
+        return Action(
+            f"Take back the concurrency of {whom}",
+            f"{'The node' if node else 'Each worker'} has as many requests in progress as "
+            f"{'is set for all nodes, or ' if node else ''}its settings say.",
+            lambda control, who: control.scale(who, None, node), chosen,
+        )  # fmt: skip
+    try:
+        count = CHANGEABLE["CONCURRENT_REQUESTS"](text)
+    except ValueError as exc:
+        raise ValueError(f"The number of requests is {text!r}: it {exc}") from None
     return Action(
-        f"Set the concurrency of {node or 'each worker'} to {count}",
+        f"Set the concurrency of {whom} to {count}",
         f"{'The node' if node else 'Each worker'} has {count} requests in progress at most.",
-        lambda control, who: control.scale(who, count, node),
-        {"concurrency": str(count), **({"node": node} if node else {})},
-    )
+        lambda control, who: control.scale(who, count, node), chosen,
+    )  # fmt: skip
+
+
+def _set(form: Mapping[str, str]) -> Action:
+    name, text = _given(form, "setting", "the setting"), form.get("value", "").strip()
+    if name not in CHANGEABLE:
+        raise ValueError(f"{name} cannot change while a crawl runs")
+    chosen = {"setting": name, "value": text}
+    if text in ("", "default"):
+        return Action(
+            f"Take {name} back", "Each worker has again what its own settings say.",
+            lambda control, who: control.set(who, name, None), chosen,
+        )  # fmt: skip
+    try:
+        CHANGEABLE[name](text)
+    except ValueError as exc:
+        raise ValueError(f"{name} is {text!r}: it {exc}") from None
+    return Action(
+        f"Set {name} to {text}",
+        "Each worker has that instead of what its own settings say, as have those to come.",
+        lambda control, who: control.set(who, name, text), chosen,
+    )  # fmt: skip
 
 
 def _delay(form: Mapping[str, str]) -> Action:
@@ -149,7 +180,7 @@ def _delay(form: Mapping[str, str]) -> Action:
     return Action(
         f"Set the delay of {slot} to {'what the settings say' if seconds is None else f'{text} s'}",
         "Two requests to the host are that far apart, whichever workers send them. "
-        "It holds until it is set again, or the crawl is purged.",
+        f"It holds until it is set again, or the crawl is purged. {slot_doubt(slot)}",
         lambda control, who: control.delay(who, clean(slot), seconds),
         {"slot": slot, "seconds": text},
     )
@@ -180,5 +211,5 @@ def _given(form: Mapping[str, str], name: str, what: str) -> str:
 
 _ACTIONS: Mapping[str, Callable[[Mapping[str, str]], Action]] = {
     "pause": _pause, "resume": _resume, "stop": _stop, "drain": _drain, "scale": _scale,
-    "delay": _delay, "requeue": _requeue,
+    "delay": _delay, "set": _set, "requeue": _requeue,
 }  # fmt: skip

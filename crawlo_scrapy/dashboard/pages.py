@@ -24,10 +24,11 @@ from crawlo_scrapy.dashboard.tables import (
     nodes_in_order,
     response_codes,
     stat_rows,
-    wanted_rows,
 )
 from crawlo_scrapy.dashboard.urls import Urls
 from crawlo_scrapy.serializer import url_of
+from crawlo_scrapy.steering import CHANGEABLE
+from crawlo_scrapy.store.control import wanted_rows
 
 #: Rows of the table that says what the curves say.
 CURVE_ROWS = 24
@@ -52,7 +53,7 @@ class Pages:
         )
         self._templates.globals |= {
             "address": address, "guarded": access.guarded, "version": __version__, "most": MOST,
-            "acting": acting,
+            "acting": acting, "changeable": list(CHANGEABLE),
         }  # fmt: skip
         self._templates.filters |= {
             "plain": text.plain, "value": text.value, "number": text.number, "size": text.size,

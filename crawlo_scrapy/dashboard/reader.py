@@ -16,6 +16,7 @@ from crawlo_scrapy.store.dead_letters import DeadLetter, DeadLetters
 from crawlo_scrapy.store.inspect import CrawlState, inspect, inspect_all, keys_of
 from crawlo_scrapy.store.keys import Keys, clean
 from crawlo_scrapy.store.nodes import RECENT, Node, rate, side_by_side
+from crawlo_scrapy.store.slotstate import SlotState, slot_states
 from crawlo_scrapy.store.stats import Codec, ErrorLine, NodeStats, Run, Sample, Stats, merge
 
 #: How old an answer may be, in seconds: how a crawl stands; its errors and letters; what nodes have
@@ -99,7 +100,7 @@ class _Chosen:
 class View:
     """Everything about one run of a crawl, the newest if it is `current`.
 
-    What is `wanted` of its workers is empty for an earlier run.
+    What is `wanted` of its workers, and its `slots`, are empty for an earlier run.
     """
 
     state: CrawlState
@@ -115,6 +116,7 @@ class View:
     letters: Letters
     errors: list[ErrorLine]
     wanted: Mapping[str, str]
+    slots: list[SlotState]
     notes: list[Note]
 
     def node(self, node_id: str) -> Node:
@@ -188,6 +190,9 @@ class Reader:
             letters=await get(("letters", name), lambda: self._letters(chosen.keys), LATEST),
             errors=await get(("errors", name), stats.errors, LATEST),
             wanted=await get(("wanted", name), control.read, NOW) if chosen.current else {},
+            slots=await get(("slots", name), lambda: slot_states(self._client, chosen.keys), LATEST)
+            if chosen.current
+            else [],
             notes=await get(("notes", name), lambda: control.audit(MOST_NOTES), LATEST),
         )
 

@@ -6,7 +6,7 @@ import asyncio
 import time
 
 from crawlo_scrapy.store.client import Client
-from crawlo_scrapy.store.inspect import find_crawls, keys_of
+from crawlo_scrapy.store.inspect import find_crawls
 
 #: Crawls are searched for this long after the last search, in seconds.
 EVERY = 10.0
@@ -46,12 +46,4 @@ class Search:
             found = await find_crawls(self._client, self._project, pause=pause)
         finally:
             self._ended = time.monotonic()
-        self._names = [name for name in found if _is_name(name)]
-
-
-def _is_name(name: str) -> bool:
-    """Whether a crawl can have that name; others may have keys that look like ours."""
-    try:
-        return keys_of(name).name == name
-    except ValueError:
-        return False
+        self._names = found

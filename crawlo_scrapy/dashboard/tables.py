@@ -45,17 +45,6 @@ def node_name(worker_id: str) -> str:
     return re.sub(r"~\d+$", "", worker_id)
 
 
-def wanted_rows(wanted: Mapping[str, str]) -> list[tuple[str, str, str]]:
-    """Return what, for which node (all: empty) and the value of each field of `Control`."""
-    rows = []
-    for field, value in sorted(wanted.items()):
-        what, _, whom = field.partition(":")
-        if what == "set":
-            what, whom = whom, ""
-        rows.append((what, whom, "yes" if what in ("pause", "drain") else value))
-    return rows
-
-
 def response_codes(stats: Mapping[str, Any]) -> list[tuple[str, int]]:
     """Return HTTP status and number of responses, in order of the status."""
     return _counts(stats, _CODES)

@@ -51,7 +51,10 @@ def moment(milliseconds: int) -> str:
     """Return when, in UTC."""
     if not milliseconds:
         return "–"
-    return f"{datetime.fromtimestamp(milliseconds / 1000, timezone.utc):%Y-%m-%d %H:%M:%S}"
+    try:
+        return f"{datetime.fromtimestamp(milliseconds / 1000, timezone.utc):%Y-%m-%d %H:%M:%S}"
+    except (ValueError, OverflowError, OSError):
+        return "?"  # whoever may write to Redis may write any number
 
 
 def span(seconds: float | None) -> str:

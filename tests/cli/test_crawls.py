@@ -94,6 +94,9 @@ def test_dead_letters_are_chosen_by_reason_and_time(
     done = crawlo("dead-letters", "export", "shop", "--reason", "failed", *some_crawl.words)
     assert {json.loads(line)["id"] for line in done.stdout.splitlines()} == {"x1", "x3"}
 
+    done = crawlo("dead-letters", "requeue", "shop", "--reason", "nope", *some_crawl.words)
+    assert "no dead letter is 'nope'; there are: decode, failed." in done.stderr
+
     words = ["--reason", "failed", "--since", "2h", *some_crawl.words]
     done = crawlo("dead-letters", "requeue", "shop", *words)
     assert "Queued 1 request of" in done.stdout, done.stderr

@@ -30,13 +30,14 @@ def test_urls(crawlo: Command, some_crawl: SomeCrawl) -> None:
     assert done.returncode == 0, done.stderr
     assert "Queued 2 requests for shop:shop:" in done.stdout
     assert "1 seen before" in done.stdout
-    assert "No worker runs" in done.stdout
+    assert "The crawl is new. No worker runs" in done.stdout
     assert state_of(some_crawl).by_priority == [(4, 2)]
     again = crawlo("push", "shop", *urls, "--json", *some_crawl.words)
     assert json.loads(again.stdout) == {
         "queued": 0, "duplicates": 3, "invalid": 0, "crawl": some_crawl.keys.name, "workers": 0,
     }  # fmt: skip
-    crawlo("push", "shop", urls[0], "--dont-filter", *some_crawl.words)
+    done = crawlo("push", "shop", urls[0], "--dont-filter", *some_crawl.words)
+    assert "is new" not in done.stdout
     assert state_of(some_crawl).queued == 3
 
 
@@ -55,6 +56,7 @@ def test_lines_that_are_no_requests(crawlo: Command, some_crawl: SomeCrawl, tmp_
     told = done.stderr.splitlines()
     assert [line.partition(":")[0] for line in told] == [f"line {n}" for n in (4, 6, 7, 8, 9)]
     assert "has no method 'nothing'" in told[2]
+    assert told[4] == "line 9: it is not UTF-8"
     assert state_of(some_crawl).by_priority == [(9, 1), (0, 2)]
 
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Awaitable, Callable, Mapping
+from html import unescape
 from typing import TypeVar
 from urllib.parse import quote, urlencode
 
 import pytest
 
 from benchmarks.simulated import SimulatedCrawl
-from crawlo_scrapy.dashboard.tables import node_name, wanted_rows
+from crawlo_scrapy.dashboard.tables import node_name
 from crawlo_scrapy.localserver import LocalRedis
 from crawlo_scrapy.store.acl import reader_rule
-from crawlo_scrapy.store.control import Control
+from crawlo_scrapy.store.control import Control, wanted_rows
 from crawlo_scrapy.store.dead_letters import DeadLetters
 from crawlo_scrapy.store.keys import Keys
 from tests.dashboard.browser import browsing
@@ -92,18 +93,53 @@ async def test_concurrency_and_delay(
     assert post(acting, path, "scale", {"concurrency": "3", "node": NODE}).status == 303
     assert await wanted(redis_url, crawl) == {"concurrency": "7", f"concurrency:{NODE}": "3"}
     rows = Page(acting.page(path)).rows
-    assert ["concurrency", "all nodes", "7"] in rows
-    assert ["concurrency", NODE, "3"] in rows
+    assert ["concurrency", "all nodes", "7", "Take back…"] in rows
+    assert ["concurrency", NODE, "3", "Take back…"] in rows
 
     assert post(acting, path, "delay", {"slot": "a.test", "seconds": "2.5"}).status == 303
     assert (await latest(redis_url, crawl))[1] == "delay a.test 2.5"
     assert post(acting, path, "delay", {"slot": "a.test", "seconds": ""}).status == 303
     assert (await latest(redis_url, crawl))[1] == "delay a.test default"
+    question = acting.page(f"{path}/do/delay?slot=a.test:80&seconds=1")
+    assert "the slot of the host is a.test." in question
+    assert "slot of the host" not in acting.page(f"{path}/do/delay?slot=a.test&seconds=1")
+
+
+async def test_a_setting_and_taking_back(
+    acting: Dashboard, redis_url: str, crawl: SimulatedCrawl, path: str
+) -> None:
+    asked = urlencode({"setting": "DOWNLOAD_DELAY", "value": "1.5"})
+    question = acting.page(f"{path}/do/set?{asked}")
+    assert "Set DOWNLOAD_DELAY to 1.5?" in question
+    assert "Yes, set it" in question
+    chosen = {"setting": "DOWNLOAD_DELAY", "value": "1.5"}
+    assert post(acting, path, "set", chosen).status == 303
+    assert post(acting, path, "scale", {"concurrency": "3", "node": NODE}).status == 303
+    assert (await latest(redis_url, crawl))[1] == f"scale --concurrency 3 --node {NODE}"
+    wanted_now = {"set:DOWNLOAD_DELAY": "1.5", f"concurrency:{NODE}": "3"}
+    assert await wanted(redis_url, crawl) == wanted_now
+    text = acting.page(path)
+    assert ["DOWNLOAD_DELAY", "all nodes", "1.5", "Take back…"] in Page(text).rows
+    for back in ("set?setting=DOWNLOAD_DELAY&amp;value=default",
+                 f"scale?concurrency=default&amp;node={NODE}"):  # fmt: skip
+        assert f'href="{path}/do/{back}"' in text
+        question = acting.page(f"{path}/do/{unescape(back)}")
+        assert "Take " in question
+        assert "back?" in question or "Take back the concurrency" in question
+    assert post(acting, path, "set", {"setting": "DOWNLOAD_DELAY", "value": ""}).status == 303
+    assert (await latest(redis_url, crawl))[1] == "set DOWNLOAD_DELAY --default"
+    fields = {"concurrency": "default", "node": NODE}
+    assert post(acting, path, "scale", fields).status == 303
+    assert (await latest(redis_url, crawl))[1] == f"scale --default --node {NODE}"
+    assert await wanted(redis_url, crawl) == {}
 
 
 @pytest.mark.parametrize(
     ("verb", "fields"),
     [
+        ("set", {"setting": "", "value": "1"}),
+        ("set", {"setting": "USER_AGENT", "value": "x"}),
+        ("set", {"setting": "LOG_LEVEL", "value": "loud"}),
         *[("scale", {"concurrency": text}) for text in ("", "0", "-1", "x", "1.5", "²", "9" * 7)],
         *[("delay", {"slot": "a.test", "seconds": text}) for text in ("x", "-1", "nan", "1e6")],
         ("delay", {"slot": " ", "seconds": "1"}),
@@ -236,6 +272,7 @@ async def test_a_user_who_may_only_read(redis_alone: LocalRedis) -> None:
     with Dashboard(address, "--actions") as dashboard:
         for verb, fields in (
             ("pause", {}), ("pause", {"node": NODE}), ("drain", {"node": NODE}),
+            ("set", {"setting": "LOG_LEVEL", "value": "DEBUG"}),
             ("delay", {"slot": "a.test"}), ("requeue", {"reason": "failed"}),
         ):  # fmt: skip
             answer = post(dashboard, "/crawl/p:s", verb, fields)
@@ -360,6 +397,17 @@ async def test_in_a_browser(
         await page.click("button.main")
         await page.wait_for_selector("#wanted >> text=concurrency")
         await check()
+        await page.select_option("#setting", "LOG_LEVEL")
+        await page.fill("#value", "debug")
+        await page.keyboard.press("Enter")
+        await page.wait_for_selector("text=Set LOG_LEVEL to debug?")
+        await check()
+        await page.click("button.main")
+        await page.click("[aria-label='Take LOG_LEVEL back…']")
+        await page.wait_for_selector("text=Take LOG_LEVEL back?")
+        await page.click("button.main")
+        await page.wait_for_selector("#log >> text=set LOG_LEVEL --default")
+        assert await page.locator("#wanted >> text=LOG_LEVEL").count() == 0
         await page.goto(f"{guarded.url}{path}/node?id={NODE}")
         await page.wait_for_selector("#curves canvas")
         await check()
