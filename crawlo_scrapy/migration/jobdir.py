@@ -18,7 +18,7 @@ from crawlo_scrapy.migration.requests import Entry
 #: A queue of one priority; with an s: of start requests.
 _QUEUE = re.compile(r"-?\d+s?")
 _SQLITE = b"SQLite format 3\0"
-#: What the queue is called once it was moved: Scrapy no longer finds it.
+#: What the queue is called once it was moved: Scrapy no longer finds it. Later ones have a number.
 MOVED = "requests.queue.moved"
 #: How many fingerprints are yielded at a time.
 STEP = 1000
@@ -136,7 +136,11 @@ class JobDirSource:
     async def finish(self) -> None:
         """Take the queue out of Scrapy's way."""
         if self.id:
-            self._queue.rename(self._folder / MOVED)
+            number, moved = 1, self._folder / MOVED
+            while moved.exists():
+                number += 1
+                moved = self._folder / f"{MOVED}.{number}"
+            self._queue.rename(moved)
 
     def close(self) -> None:
         """Remove the copy."""

@@ -18,6 +18,7 @@ from crawlo_scrapy.store.dead_letters import DeadLetters
 from crawlo_scrapy.store.feeding import Feed
 from crawlo_scrapy.store.frontier import Membership, Push
 from crawlo_scrapy.store.keys import Keys
+from crawlo_scrapy.store.partitions import Layout
 
 #: Entries in one batch.
 BATCH = 500
@@ -59,7 +60,10 @@ class Moved:
 
 
 class Move:
-    """One move of *source*, opened, into the crawl of *keys*. *read* makes a push of an entry."""
+    """One move of *source*, opened, into the crawl of *keys*. *read* makes a push of an entry.
+
+    *choice* is of the seen set, and *layout* of its partitions, for a crawl that the move begins.
+    """
 
     def __init__(
         self,
@@ -70,6 +74,8 @@ class Move:
         *,
         order: str = "fifo",
         show: Callable[[Moved, int], None] = lambda moved, total: None,
+        choice: seen.SeenChoice | None = None,
+        layout: Layout | None = None,
     ) -> None:
         self._source = source
         self._client = client
@@ -77,6 +83,8 @@ class Move:
         self._read = read
         self._order = order
         self._show = show
+        self._choice = choice
+        self._layout = layout
         self._errors: dict[int, str] = {}
         self.moved = Moved()
 
@@ -103,7 +111,8 @@ class Move:
         total = await self._source.total()
         feed = Feed(
             self._client, self._keys, order=self._order, name=f"migration-{self._source.id}",
-            number=batches + 1, remembered=REMEMBERED,
+            number=batches + 1, remembered=REMEMBERED, choice=self._choice,
+            layout=self._layout,
         )  # fmt: skip
         while entries := await self._source.read(moved.entries, BATCH):
             await self._batch(feed, entries)
@@ -115,9 +124,7 @@ class Move:
                 f"there were {total:,} requests, of which {moved.queued:,} are queued, "
                 f"{moved.duplicates:,} were seen before and {moved.dead:,} are dead letters"
             )
-        if not batches:
-            await feed.push([])  # there must be a crawl that has seen what follows
-        await self._fingerprints()
+        await self._fingerprints(feed)
         await self._source.finish()
         await self._client.call("unlink", progress)
         return moved
@@ -168,11 +175,11 @@ class Move:
                 bad[place] = entry, f"{type(exc).__name__}: {exc}"
         return pushes, bad
 
-    async def _fingerprints(self) -> None:
+    async def _fingerprints(self, feed: Feed) -> None:
         total, count = await self._source.seen_total(), 0
         async for page in self._source.seen():
             if page:
-                await seen.add(self._client, self._keys, [as_bytes(text) for text in page])
+                await feed.record([as_bytes(text) for text in page])
                 count += len(page)
         if count < total:
             raise CountsDiffer(f"there were {total:,} fingerprints, and {count:,} are recorded")

@@ -112,6 +112,18 @@ def test_queues_as_the_command_finds_them(crawlo, some_crawl, tmp_path):
     assert moved(crawlo(*words(some_crawl, tmp_path)))["entries"] == 0
 
 
+async def test_a_folder_that_was_moved_before(tmp_path):
+    for name in ("requests.queue.moved", "requests.queue.moved.2", "requests.queue"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "active.json").write_text("{}")
+    source = JobDirSource(tmp_path)
+    await source.open("c")
+    await source.finish()
+    source.close()
+    assert (tmp_path / "requests.queue.moved.3" / "active.json").exists()
+    assert not (tmp_path / "requests.queue").exists()
+
+
 def test_fingerprints_of_later_scrapys(tmp_path):
     prints = [b"\0" * 20, b"x", b"\n" * 30]
     data = b"".join(len(one).to_bytes(2, "big") + one for one in prints)

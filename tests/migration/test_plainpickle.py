@@ -87,6 +87,71 @@ def test_damaged_and_monstrous(data):
         loads(data)
 
 
+def doubled(levels):
+    """Return a pickle of a tuple of twice a tuple of twice … to be used as a key."""
+    return b"\x80\x04)" + b"2\x86" * levels
+
+
+def calls_on(module, name, argument):
+    return b"\x80\x04c" + module + b"\n" + name + b"\n" + argument + b"R."
+
+
+HUGE = b"\x8b" + struct.pack("<i", 1 << 20) + b"\x7f" * (1 << 20)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\x80\x04}" + doubled(60)[2:] + b"Ns.",
+        b"\x80\x04}(" + doubled(60)[2:] + b"Nu.",
+        b"\x80\x04(" + doubled(60)[2:] + b"Nd.",
+        b"\x80\x04\x8f(" + doubled(60)[2:] + b"\x90.",
+        b"\x80\x04(" + doubled(60)[2:] + b"\x91.",
+        calls_on(b"builtins", b"set", b"]" + doubled(60)[2:] + b"a\x85"),
+        calls_on(b"collections", b"OrderedDict", b"]" + doubled(60)[2:] + b"N\x86a\x85"),
+        calls_on(b"_codecs", b"encode", b"X\x01\0\0\0x" + doubled(60)[2:] + b"\x86"),
+        calls_on(b"decimal", b"Decimal", HUGE + b"\x85"),
+        b"\x80\x04" + HUGE + b".", b"\x80\x04}" + HUGE + b"Ns.",
+        pickle.dumps({n * (2**61 - 1): 0 for n in range(50_000)}),
+        # One large list, made a set of again and again; one large text, made bytes of.
+        b"\x80\x04](" + b"K\x01" * 90_000 + b"eq\0" + b"cbuiltins\nset\nh\0\x85R0" * 50_000 + b".",
+        b"\x80\x04X\0\0\x80\0" + b"x" * (1 << 23) + b"q\0"
+        + b"c_codecs\nencode\nh\0\x85R0" * 50_000 + b".",
+        b"N0" * plainpickle.MOST_VALUES * 3 + b"N.",
+    ],
+    ids=lambda data: ascii(data[:24]),
+)  # fmt: skip
+def test_what_would_take_long(data):
+    with pytest.raises(NotPlain):
+        loads(data)
+
+
+BAGS = frozenset([("crawlo.network", "Request")])
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\x80\x02c_codecs\nencode\nN}X\x0c\0\0\0__defaults__Ns\x86b0}.",
+        b"\x80\x02ccrawlo.network\nRequest\nN}X\x0c\0\0\0__setstate__Ns\x86b0}.",
+        b"\x80\x02cuuid\nUUID\nN}X\x0c\0\0\0__setstate__Ns\x86b0}.",
+        b"\x80\x02cuuid\nUUID\n)\x81}X\x03\0\0\0intX\x01\0\0\0xsb.",
+        b"\x80\x02ccrawlo.network\nRequest\n)\x81(](" + doubled(60)[2:] + b"Neetb.",
+        b"\x80\x02ccrawlo.network\nRequest\n)\x81](](" + doubled(60)[2:] + b"Neeb.",
+        b"\x80\x02ccollections\nOrderedDict\n](}K\0Ns}K\1Nse\x85R.",
+        b"\x80\x02cuuid\nUUID\nN\x85\x81.", b"\x80\x02cbuiltins\nset\n)\x81.",
+    ],
+    ids=lambda data: ascii(data[11:40]),
+)  # fmt: skip
+def test_one_leaves_nothing_behind_for_the_next(data):
+    with pytest.raises(NotPlain):
+        loads(data, BAGS)
+    assert loads(b"\x80\x02c_codecs\nencode\nX\x01\0\0\0x\x85R.") == b"x"
+    bag = loads(b"\x80\x02ccrawlo.network\nRequest\n)\x81}X\x01\0\0\0aK\x01sb.", BAGS)
+    assert vars(bag) == {"a": 1}
+    assert loads(pickle.dumps(VALUE)) == VALUE
+
+
 @settings(max_examples=300, deadline=None)
 @given(st.binary(max_size=200), st.integers(0, 200))
 def test_changed_bytes(noise, place):

@@ -219,6 +219,24 @@ def test_keys_of_another_type(crawlo, some_crawl, fifo):
     assert "is a string, not a list or zset" in done.stderr
 
 
+def test_where_there_is_nothing(crawlo, some_crawl, fifo):
+    done = crawlo(*words(some_crawl, fifo, *SAME), "--queue-key", "mistyped", "--dry-run")
+    assert done.returncode == 0, done.stderr
+    assert "there is nothing in mistyped, " in done.stderr
+
+
+def test_what_a_forgotten_move_left(crawlo, some_crawl, fifo):
+    fill(fifo, 3)
+    aside = f"crawlo:migrating:{fifo.queue_key}"
+    fifo.server.rpush(aside, "x")
+    done = crawlo(*words(some_crawl, fifo, *SAME))
+    assert done.returncode == 1
+    assert f"{aside} is there" in done.stderr
+    assert fifo.server.exists(fifo.queue_key)
+    fifo.server.delete(aside)
+    assert moved(crawlo(*words(some_crawl, fifo, "--json", *SAME)))["queued"] == 3
+
+
 def test_json_of_a_serializer(crawlo, some_crawl, fifo):
     fifo.push_raw(json.dumps({"url": "http://a.test/", "meta": {"a": 1}}).encode())
     assert moved(crawlo(*words(some_crawl, fifo, "--json", *SAME)))["queued"] == 1

@@ -1,0 +1,3 @@
+"""Settings of a project that keeps the fingerprints of Crawlo 1.7."""
+
+REQUEST_FINGERPRINTER_CLASS = "crawlo_scrapy.fingerprints.CrawloFingerprinter"
