@@ -26,13 +26,15 @@ SCRIPTS = {"eval", "evalsha", "eval_ro", "evalsha_ro", "fcall", "fcall_ro"}
 @dataclass
 class RedisWork:
     """What one crawl cost Redis. `round_trips` are reads from client sockets: a pipeline that
-    arrives in one piece is one."""
+    arrives in one piece is one. Bytes are those of the sockets."""
 
     commands: int
     commands_in_scripts: bool
     command_us: float
     cpu_us: float
     round_trips: int
+    bytes_in: int
+    bytes_out: int
 
 
 class RedisMeter:
@@ -42,18 +44,19 @@ class RedisMeter:
         self.client = client
         client.config_resetstat()
         self._cpu = self._read_cpu()
-        self._reads = self._read_reads()
+        self._reads = self._read_stats()["total_reads_processed"]
 
     def _read_cpu(self) -> float:
         info: dict[str, Any] = self.client.info("cpu")
         return float(info["used_cpu_user"]) + float(info["used_cpu_sys"])
 
-    def _read_reads(self) -> int:
-        return int(self.client.info("stats")["total_reads_processed"])
+    def _read_stats(self) -> dict[str, int]:
+        stats: dict[str, int] = self.client.info("stats")
+        return stats
 
     def read(self) -> RedisWork:
         """Return what happened since this meter was made, without the meter's own commands."""
-        reads = self._read_reads() - self._reads - 1
+        traffic = self._read_stats()
         cpu = self._read_cpu() - self._cpu
         stats: dict[str, Any] = self.client.info("commandstats")
         rows = {
@@ -71,7 +74,9 @@ class RedisMeter:
             commands_in_scripts=bool(scripts),
             command_us=float(sum(rows[name]["usec"] for name in timed)),
             cpu_us=cpu * 1e6,
-            round_trips=reads,
+            round_trips=traffic["total_reads_processed"] - self._reads - 1,
+            bytes_in=traffic["total_net_input_bytes"],
+            bytes_out=traffic["total_net_output_bytes"],
         )
 
 
