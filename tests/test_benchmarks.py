@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parent.parent
 
 
@@ -41,3 +43,26 @@ def test_dashboard_with_few_nodes(tmp_path: Path) -> None:
     assert len(found["ms"]["one crawl"]) == 1
     assert set(found["shares"]) == {"nobody", "1"}
     assert "| one crawl |" in table
+
+
+def test_scale_of_two_workers(tmp_path: Path) -> None:
+    result = tmp_path / "result.json"
+    sizes = ["--workers", "2", "--rate", "50", "--known", "4036", "--queued", "2000"]
+    times = ["--seconds", "0.5", "--windows", "2", "--warm-up", "0.1", "--partitions", "2"]
+    table = run_benchmark("scale", *sizes, *times, "--json", str(result))
+    found = json.loads(result.read_text())
+    assert found["pages_per_core_s"] > 0
+    assert len(found["pages_per_core_s_of_all"]) == 2
+    assert 1 <= found["pushed_a_page"] <= found["plan"]["links"]
+    assert "| 1 | 2 |" in table
+
+
+@pytest.mark.slow
+def test_big_queue_that_is_small(tmp_path: Path) -> None:
+    result = tmp_path / "result.json"
+    sizes = ["--sizes", "100", "300", "--sample", "100"]
+    table = run_benchmark("bigqueue", *sizes, "--json", str(result))
+    found = json.loads(result.read_text())
+    assert [row["queued"] for row in found[0]["sizes"]] == [100, 300]
+    assert all(case["purge"]["keys"] > 0 for case in found)
+    assert "| 1,000 slots with limits | 300 |" in table

@@ -158,3 +158,20 @@ async def test_dupefilter_of_the_project(redis_url, project, site):
     crawler = await crawl(Links, settings, site=site.url, links=links)
     assert sorted(crawler.spider.crawled) == ["/ok/1", "/ok/2"]
     assert crawler.stats.get_value("dupefilter/filtered") == 1
+
+
+async def test_a_filter_of_scrapy_redis_is_told(redis_url, project, caplog):
+    scrapy_redis = pytest.importorskip("scrapy_redis.dupefilter")
+
+    class Own(scrapy_redis.RFPDupeFilter):
+        @classmethod
+        def from_crawler(cls, crawler):
+            return cls(None, "key")
+
+        def close(self, reason=""):
+            pass
+
+    await crawl(
+        Links, crawl_settings(redis_url, project, DUPEFILTER_CLASS=Own), site="data:,", links=[]
+    )
+    assert "Own is made for scrapy-redis's scheduler" in caplog.text

@@ -10,12 +10,12 @@ from benchmarks.delayproxy import DelayProxy
 from crawlo_scrapy.buffers import Buffers
 from crawlo_scrapy.exchange import Exchange
 from crawlo_scrapy.localserver import LocalRedis
-from crawlo_scrapy.membership import Registration, Terms
+from crawlo_scrapy.membership import Registration
+from crawlo_scrapy.place import Heartbeats, Terms
 from crawlo_scrapy.serializer import RequestSerializer
 from crawlo_scrapy.store.client import Address, Client
-from crawlo_scrapy.store.control import Control
 from crawlo_scrapy.store.frontier import Frontier, Push
-from crawlo_scrapy.store.slots import Slots
+from crawlo_scrapy.store.partitions import UNDIVIDED
 from crawlo_scrapy.store.workers import Workers
 from tests.crawling import Peek, crawl, crawl_settings, make_crawler, run, start, until
 from tests.site import Site
@@ -64,23 +64,17 @@ class Bench:
         frontier = Frontier(self.client, peek.keys)
         stats = DummyStatsCollector.__new__(DummyStatsCollector)
         stats.inc_value = lambda *args: None
+        heartbeats = Heartbeats(Address(url=redis_url), "w", TERMS)
         self.registration = Registration(
-            self.client,
-            Address(url=redis_url),
-            peek.keys,
-            frontier,
-            "w",
-            {"node": "w"},
-            TERMS,
-            stats,
+            self.client, frontier, heartbeats, "w", {"node": "w"}, TERMS, stats
         )
         self.duplicates = []
         self.buffers = Buffers(self.engine, stats, prefetch=1, low_water=1, outbox_limit=100)
         self.exchange = Exchange(
-            frontier, self.registration, NoSeeding(), self.serializer, self.buffers, self.engine,
-            stats, slots=Slots(self.client, peek.keys), control=Control(self.client, peek.keys),
-            interval=0.02, on_duplicate=self.duplicates.append, on_rollback=lambda: None,
-            on_lost=print, on_stop=print,
+            [frontier], self.registration, NoSeeding(), self.serializer, self.buffers,
+            self.engine, stats, layout=UNDIVIDED, interval=0.02,
+            on_duplicate=self.duplicates.append, on_rollback=lambda: None, on_lost=print,
+            on_stop=print,
         )  # fmt: skip
 
     async def start(self):
@@ -120,7 +114,7 @@ async def test_what_comes_after_a_batch_whose_answer_is_lost(
         proxy.cut()
         bench.offer("http://a/333")
         proxy.restore()
-        await until(lambda: bench.buffers.outbox.pushed == 3, "all three confirmed")
+        await until(lambda: bench.buffers.safe == 3, "all three confirmed")
         await bench.stop()
     assert peek.queued() == ["http://a/1", "http://a/22", "http://a/333"]
     assert peek.number("pushed") == 3

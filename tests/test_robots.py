@@ -9,6 +9,10 @@ import pytest
 from scrapy import Request, Spider
 
 from crawlo_scrapy.robots import delay_of
+from crawlo_scrapy.store.client import Client
+from crawlo_scrapy.store.keys import Keys
+from crawlo_scrapy.store.robots import Robots, RobotsFile
+from tests.backends import address_of
 from tests.crawling import Peek, crawl_settings, make_crawler, run
 from tests.site import Site
 
@@ -16,6 +20,7 @@ from tests.site import Site
 class Polite(Spider):
     name = "polite"
     pages = 6
+    again = False
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
@@ -23,7 +28,7 @@ class Polite(Spider):
 
     async def start(self):
         for number in range(self.pages):
-            yield Request(f"{self.site}/ok/{number}")
+            yield Request(f"{self.site}/ok/{number}", dont_filter=self.again)
         yield Request(f"{self.site}/ok/forbidden")
 
     def parse(self, response):
@@ -71,6 +76,29 @@ async def test_delay_becomes_the_slots(redis_url, project, robots):
     assert len(crawler.spider.crawled) == 6
     # The first few may have been prefetched before the file came.
     assert crawler.spider.times[-1] - crawler.spider.times[0] > 0
+
+
+async def test_delay_is_learned_from_what_another_worker_has_fetched(redis_url, project, robots):
+    settings = settings_for(redis_url, project)
+    await crawl_with(1, settings, robots)
+    peek = Peek(redis_url, project, "polite")
+    key = peek.keys.robots(robots.url)
+    assert not peek.redis.exists(peek.keys.limits)
+    assert peek.redis.pexpire(key, 1_000_000)
+    await crawl_with(1, {**settings, "CRAWLO_ROBOTS_DELAY": True}, robots, again=True)
+    assert peek.redis.hgetall(peek.keys.limits) == {b"robots:127.0.0.1": b"300"}
+    assert robots.hits["/robots.txt"] == 1
+    assert peek.redis.pttl(key) <= 1_000_000, "it is kept for no longer than by who fetched it"
+
+
+@pytest.mark.parametrize(("status", "kept"), [(200, 500), (404, 500), (503, 60), (429, 60)])
+async def test_failure_is_kept_for_a_short_time(redis_url, project, status, kept):
+    client, keys = Client.connect(address_of(redis_url)), Keys(project, "s")
+    robots = Robots(client, keys, 500)
+    await robots.put("http://a.test", RobotsFile(status, b"x"))
+    assert await robots.get("http://a.test", "w") == ("here", (status, b"x"))
+    assert kept - 30 < await client.call("pttl", keys.robots("http://a.test")) / 1000 <= kept
+    await client.close()
 
 
 async def test_worker_that_fails_to_fetch_it_leaves_it_to_others(redis_url, project, robots):

@@ -78,15 +78,15 @@ async def test_full_outbox_stops_hand_outs_until_there_is_room(redis_server, pro
             asyncio.get_event_loop().create_task(self.look())
 
         def arrived(self, request):
-            self.downloads.append(len(self.scheduler._exchange.buffers.outbox))
+            self.downloads.append(self.scheduler._exchange.buffers.waiting)
 
         @property
         def scheduler(self):
             return self.crawler.engine._slot.scheduler
 
         async def look(self):
-            await until(lambda: len(self.scheduler._exchange.buffers.outbox) == 30)
-            assert self.scheduler._exchange.buffers.outbox.full
+            await until(lambda: self.scheduler._exchange.buffers.waiting == 30)
+            assert self.scheduler._exchange.buffers.full
             self.refused = self.scheduler.next_request() is None
             self.proxy.restore()
 
@@ -109,7 +109,7 @@ async def test_start_requests_wait_for_room(redis_url, project, site):
             for number in range(100):
                 yield Request(f"{self.site}/ok/{number}")
                 exchange = self.crawler.engine._slot.scheduler._exchange
-                most = max(most, len(exchange.buffers.outbox))
+                most = max(most, exchange.buffers.waiting)
 
     settings = crawl_settings(redis_url, project, CRAWLO_OUTBOX_LIMIT=7)
     crawler = await crawl(Seeds, settings, site=site.url)

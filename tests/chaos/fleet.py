@@ -42,6 +42,10 @@ class Fleet:
             "ITEMS_FILE": self.items_file,
         } | settings
         self._command = [sys.executable, "-m", "scrapy", "runspider", str(spider), *arguments]
+        self.set(**settings)
+
+    def set(self, **settings: object) -> None:
+        """Give settings to workers that are started from now on."""
         for name, value in settings.items():
             self._command += ["-s", f"{name}={value}"]
 

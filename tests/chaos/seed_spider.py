@@ -12,6 +12,7 @@ class SeedSpider(scrapy.Spider):
     custom_settings = {
         "ADDONS": {"crawlo_scrapy.Addon": 500},
         "ITEM_PIPELINES": {DiskPipeline: 1},
+        "CRAWLO_ALLOWED_SCHEMES": ["data"],
         "TELNETCONSOLE_ENABLED": False,
         "LOG_LEVEL": "INFO",
     }

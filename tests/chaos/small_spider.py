@@ -29,6 +29,7 @@ class SmallSpider(scrapy.Spider):
     custom_settings = {
         "ADDONS": {"crawlo_scrapy.Addon": 500},
         "ITEM_PIPELINES": {SlowPipeline: 1},
+        "CRAWLO_ALLOWED_SCHEMES": ["data"],
         "TELNETCONSOLE_ENABLED": False,
         "LOG_LEVEL": "INFO",
     }
@@ -43,4 +44,5 @@ class SmallSpider(scrapy.Spider):
         await asyncio.sleep(random.random() * 0.2)
         if level < DEPTH:
             for number in range(WIDTH):
-                yield scrapy.Request(f"data:,{level}-{number}", meta={"level": level + 1})
+                meta = {"level": level + 1, "download_slot": f"slot{number}"}
+                yield scrapy.Request(f"data:,{level}-{number}", meta=meta)

@@ -17,8 +17,9 @@ COUNTS = (30, 150, 3000)
 #: So many requests in a row are looked at together: a machine with fewer cores than processes
 #: has the site notice some of them late, which makes single distances long and short.
 ROW = 10
-#: What may be missing from the time of a row, in seconds.
-TOLERANCE = 0.3
+#: What may be missing from the time of a row, in seconds: its first request may start LATE (0.25),
+#: and the site may notice it later still.
+TOLERANCE = 0.5
 
 pytestmark = [pytest.mark.slow, pytest.mark.chaos]
 

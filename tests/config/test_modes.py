@@ -7,8 +7,11 @@ from scrapy.downloadermiddlewares.retry import RetryMiddleware
 from scrapy.settings import default_settings
 
 from crawlo_scrapy.config import modes
+from crawlo_scrapy.connection import seen_choice
 from crawlo_scrapy.localserver import LocalRedis
+from crawlo_scrapy.settings import SettingError
 from crawlo_scrapy.store.errors import StoreUnavailable
+from crawlo_scrapy.store.seen import SeenChoice
 from tests.config.support import final
 from tests.servers import default_redis
 
@@ -138,6 +141,34 @@ class TestFilter:
         final({"FILTER_CLASS": "crawlo.filters.MemoryFilter"})
         assert "the shared seen set is used" in caplog.text
 
+    @pytest.mark.parametrize(
+        "values",
+        [
+            {"FILTER_TYPE": "bloom"},
+            {"FILTER_CLASS": "crawlo.filters.bloom_filter.BloomFilter"},
+            {"CRAWLO_SEEN": "bloom"},
+        ],
+    )
+    def test_a_bloom_filter_of_crawlos_is_ours(self, values):
+        settings = final({**values, "BLOOM_FILTER_CAPACITY": "5000", "REDIS_TTL": "60"})
+        assert settings["DUPEFILTER_CLASS"] == self.ours
+        assert seen_choice(settings) == SeenChoice("bloom", 5000, 0.001, 60.0)
+
+    @pytest.mark.parametrize(
+        "values", [{}, {"FILTER_TYPE": "redis"}, {"FILTER_CLASS": "mine.BloomFilter"}]
+    )
+    def test_the_exact_set_is_the_default(self, values):
+        assert seen_choice(final(values)) == SeenChoice()
+
+    @pytest.mark.parametrize("rate", ["0", "0.5", "1"])
+    def test_an_error_rate_that_cannot_be(self, rate):
+        with pytest.raises(SettingError, match=r"BLOOM_FILTER_ERROR_RATE is .* less than 0\.5"):
+            seen_choice(final({"CRAWLO_SEEN": "bloom", "BLOOM_FILTER_ERROR_RATE": rate}))
+
+    def test_a_bloom_filter_keeps_no_urls(self):
+        with pytest.raises(SettingError, match="cannot forget"):
+            seen_choice(final({"CRAWLO_SEEN": "bloom", "CRAWLO_SEEN_URLS": "1"}))
+
     def test_the_projects_own(self):
         assert final({"FILTER_CLASS": "mine.Filter"})["DUPEFILTER_CLASS"] == "mine.Filter"
 
@@ -195,6 +226,8 @@ class TestReplaced:
         ("SCHEDULER", "scrapy_redis.scheduler.Scheduler", "takes no part in the shared crawl"),
         ("SCHEDULER", OURS, ""),
         ("DUPEFILTER_CLASS", "scrapy.dupefilters.RFPDupeFilter", "crawl what others have seen"),
+        ("STATS_CLASS", "scrapy_redis.stats.RedisStatsCollector", "no statistics of its own"),
+        ("STATS_CLASS", "scrapy.statscollectors.MemoryStatsCollector", ""),
     ],
 )
 def test_component_of_another_package_is_told(setting, path, said, caplog):

@@ -43,10 +43,10 @@ def test_one_slip_is_found(name, data):
 
 
 def test_one_warning_lists_what_has_no_effect(caplog):
-    final({"BROWSER_HEADLESS": True, "REDIS_TTL": 5, "PLAYWRIGHT_HEADLESS": False})
+    final({"BROWSER_HEADLESS": True, "DEDUP_DEBUG": True, "PLAYWRIGHT_HEADLESS": False})
     (record,) = [r for r in caplog.records if "no effect" in r.message]
     assert "BROWSER_HEADLESS: Install scrapy-playwright" in record.message
-    assert "REDIS_TTL: Use crawlo-scrapy purge" in record.message
+    assert "DEDUP_DEBUG: Use crawlo_scrapy.pipelines" in record.message
     assert "PLAYWRIGHT_HEADLESS" in record.message
 
 

@@ -181,10 +181,29 @@ async def test_two_workers_and_a_busy_site(settings, busy):
     assert set(busy.hits.values()) == {3}
 
 
-async def test_what_redis_cannot_carry_is_tried_again_at_once(settings, busy):
+async def test_what_redis_cannot_carry_waits_for_its_site_too(settings, peek, busy):
     busy.plan["/ok/1"] = [(503, "Retry-After: 3000")]
-    crawler = await crawl(Local, settings, site=busy.url, paths=["/ok/1"])
+    crawler = make_crawler(Local, settings)
+    crawling = start(run(crawler, site=busy.url, paths=["/ok/1"]))
+    await until(lambda: peek.redis.zcard(peek.keys.holds), "the site is put off")
+    assert busy.hits["/ok/1"] == 1
+    for key in (peek.keys.holds, peek.keys.pace):
+        peek.redis.zadd(key, dict.fromkeys(peek.redis.zrange(key, 0, -1), 1))
+    assert await crawling == "finished"
     assert crawler.spider.seen == [("/ok/1", 200, 1)]
+
+
+@pytest.mark.parametrize("last", [{"dont_retry": True}, {"max_retry_times": 0}])
+@pytest.mark.parametrize("status", [429, 503])
+async def test_site_is_left_alone_also_when_nothing_is_tried_again(
+    last, status, settings, peek, busy, monkeypatch
+):
+    busy.plan["/ok/1"] = [(status, "Retry-After: 3000")]
+    monkeypatch.setattr(Pages, "meta", last)
+    settings |= {"RETRY_HTTP_CODES": [429]}
+    await crawl(Pages, settings, site=busy.url, paths=["/ok/1"])
+    assert busy.hits["/ok/1"] == 1
+    assert peek.redis.zcard(peek.keys.holds) == 1, "nobody asks it for more"
 
 
 async def test_without_our_scheduler_it_is_scrapys(busy):

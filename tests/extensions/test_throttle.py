@@ -40,6 +40,18 @@ async def test_delay_of_the_crawl(redis_url, project, site):
     assert 0 < float(delay) < 200, "the site is faster than the first guess"
 
 
+async def test_nothing_is_left_of_it_when_it_is_switched_off(redis_url, project, site):
+    settings = crawl_settings(
+        redis_url, project, EXTENSIONS=EXTENSION, CRAWLO_AUTOTHROTTLE=True,
+        AUTOTHROTTLE_START_DELAY=0.1,
+    )  # fmt: skip
+    await crawl(Pages, settings, site=site.url)
+    peek = Peek(redis_url, project, "pages")
+    assert peek.redis.exists(peek.keys.limits)
+    await crawl(Pages, {**settings, "CRAWLO_AUTOTHROTTLE": False}, site=site.url)
+    assert not peek.redis.exists(peek.keys.limits)
+
+
 def test_settings(redis_url, project):
     def made(**settings):
         return AutoThrottleExtension.from_crawler(

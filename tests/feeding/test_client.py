@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from scrapy import Request, Spider
@@ -58,6 +59,25 @@ def test_a_fresh_interpreter_imports_no_scrapy():
     subprocess.run([sys.executable, "-W", "error", "-c", code], check=True)
 
 
+def test_in_a_process_that_was_forked(redis_url, project):
+    code = (
+        "import os, sys; from crawlo_scrapy.client import CrawlClient\n"
+        "from tests.backends import address_of\n"
+        "c = CrawlClient(sys.argv[1], 'fed', redis_url=address_of(sys.argv[2]))\n"
+        "c.push(['http://h/1'])\n"
+        "if not (child := os.fork()):\n"
+        "    with c:\n"
+        "        os._exit(c.push(['http://h/1', 'http://h/2']).queued)\n"
+        "assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 1\n"
+        "assert c.push(['http://h/3']).queued == 1\n"
+        "c.close()\n"
+        "try: c.status()\n"
+        "except RuntimeError as exc: assert 'closed' in str(exc)"
+    )
+    words = [sys.executable, "-c", code, project, redis_url]
+    subprocess.run(words, check=True, timeout=60, cwd=Path(__file__).parents[2])
+
+
 async def test_a_crawl_begun_by_a_push(redis_url, project, site, client):
     assert not client.status().exists
     extra = {"url": f"{site.url}/ok/2", "callback": "other", "cb_kwargs": {"word": "hello"}}
@@ -109,6 +129,8 @@ def test_what_is_no_request(client):
     assert (pushed.queued, pushed.invalid, told[0][0]) == (1, 1, 0)
     with pytest.raises(InvalidRequest, match="a list"):
         client.push("http://h/4")
+    with pytest.raises(InvalidRequest, match="did you mean 'priority'"):
+        client.push(["http://h/5"], priorty=5, on_invalid=lambda *what: None)
 
 
 def test_many_batches_of_an_iterator(client):
@@ -133,7 +155,7 @@ async def test_a_lost_answer_doubles_nothing(redis_url, project):
     assert (first.queued, first.duplicates, peek.number("queued")) == (1, [1], 1)
     await feed.push([push])
     assert peek.number("queued") == 2, "the next batch is another one"
-    assert 0 < peek.redis.ttl(feed._batches) <= 3600
+    assert 0 < peek.redis.ttl(peek.keys.feed(feed._name)) <= 3600
     await Frontier(client, peek.keys).purge()
     assert peek.all_keys() == []
     await client.close()

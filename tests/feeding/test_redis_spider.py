@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from scrapy import Request
 from scrapy.linkextractors import LinkExtractor
 from scrapy.spiders import Rule
 
@@ -91,6 +92,36 @@ async def test_stays_for_more(redis_url, project, site, key):
     fill(redis_url, key, "list", [f"{site.url}/ok/a", f"{site.url}/ok/b"])
     await until(lambda: site.hits["/ok/a"] == 2 and site.hits["/ok/b"], "more, and not filtered")
     async with AsyncCrawlClient(project, "ruled", redis_url=address_of(redis_url)) as control:
+        await control.stop()
+    assert await crawling == "stopped"
+    assert client.exists(key) == 0
+
+
+class Delaying(Reading):
+    """Asks first for more pages than a batch has, none of which may be fetched soon."""
+
+    async def start(self):
+        for number in range(20):
+            meta = {"crawlo_delay": 3000} if self.delayed else {"download_slot": "slow"}
+            yield Request(f"{self.site}/ok/later{number}", meta=meta)
+
+
+@pytest.mark.parametrize("delayed", [True, False])
+async def test_reads_on_beside_what_cannot_be_started(redis_url, project, site, key, delayed):
+    options = settings(
+        redis_url,
+        project,
+        key,
+        REDIS_START_URLS_BATCH_SIZE=4,
+        CRAWLO_SLOTS={"slow": {"delay": 3000}},
+    )
+    crawler = make_crawler(Delaying, options)
+    crawling = start(run(crawler, site=site.url, delayed=delayed))
+    peek = Peek(redis_url, project, "reading")
+    await until(lambda: peek.number("pushed") == 20, "all are queued")
+    client = fill(redis_url, key, "list", [f"{site.url}/ok/{n}" for n in range(12)])
+    await until(lambda: len(crawler.spider.crawled) >= 12, "the entries are crawled meanwhile")
+    async with AsyncCrawlClient(project, "reading", redis_url=address_of(redis_url)) as control:
         await control.stop()
     assert await crawling == "stopped"
     assert client.exists(key) == 0

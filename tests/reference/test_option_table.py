@@ -10,14 +10,17 @@ import pytest
 import redis
 from scrapy import Request, Spider
 from scrapy.exceptions import CloseSpider
+from scrapy.settings import Settings
 
 from crawlo_scrapy.config import CrawloConfig
-from crawlo_scrapy.connection import FIXED_CONNECTIONS
+from crawlo_scrapy.connection import fixed_connections
 from crawlo_scrapy.localserver import LocalRedis
 from crawlo_scrapy.pipelines.redis_stream import crawl_items
 from tests.crawling import Peek, crawl, make_crawler, start, until
 from tests.reference.document import option_rows
 from tests.servers import default_redis
+
+FIXED = fixed_connections(Settings())
 
 PASSWORD = "your_password"
 ROWS = {name: default for name, _, default in option_rows()}
@@ -157,7 +160,7 @@ async def test_redis_connection_pool_size(own_redis, site, project, connected):
         site,
         project,
         arguments={"pages": 60, "items": 20, "look": lambda: seen.append(connected())},
-        redis_connection_pool_size=FIXED_CONNECTIONS + 2,
+        redis_connection_pool_size=FIXED + 2,
         CRAWLO_ITEM_CONCURRENT_WRITES=8,
         CRAWLO_ITEM_BATCH_INTERVAL=0.0,
         CRAWLO_ITEM_BATCH_SIZE=1,
@@ -168,12 +171,12 @@ async def test_redis_connection_pool_size(own_redis, site, project, connected):
         ],
     )
     assert crawler.stats.get_value("item_scraped_count") == 61 * 20
-    assert 2 < max(seen) <= FIXED_CONNECTIONS + 2
+    assert 2 < max(seen) <= FIXED + 2
 
 
 @pytest.mark.parametrize(
     ("size", "each"),
-    [(1, 1), (FIXED_CONNECTIONS + 5, 2), (FIXED_CONNECTIONS + 16, 8)],
+    [(1, 1), (FIXED + 5, 2), (FIXED + 16, 8)],
 )
 async def test_what_the_pool_leaves_for_a_pipeline(own_redis, project, connected, size, each):
     """However much a pipeline asks at once: the rest waits for a connection, and fails not."""

@@ -109,6 +109,17 @@ async def test_bounds(client, keys, monkeypatch):
     }  # fmt: skip
 
 
+async def test_answer_is_not_cut_between_jars_that_were_changed_together(client, keys, monkeypatch):
+    monkeypatch.setattr(stored, "ANSWER_BYTES", 100)
+    await Cookies(client, keys).share([change(jar, "c", "x" * 60) for jar in range(9)])
+    late, found, more = Cookies(client, keys), set(), True
+    while more:
+        shared = await late.share([])
+        found |= {one.jar for one in shared.changes}
+        more = shared.more
+    assert len(found) == 9
+
+
 async def test_workers_have_the_same_jars(client, keys):
     one, other = Worker(client, keys), Worker(client, keys)
     url = "http://shop.test/a/b"
@@ -190,7 +201,7 @@ async def test_strange_jars_and_cookies(client, keys, caplog):
     )  # fmt: skip
     await other.sync()
     assert other.sends("http://a.test/", cookiejar=5) == ""
-    assert caplog.text.count("cannot be read") == 5
+    assert caplog.text.count("cannot be read") == 1, "once, whatever comes"
     assert SECRET not in caplog.text
 
 
