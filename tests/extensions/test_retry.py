@@ -126,6 +126,7 @@ NOW = time.time()
         (500, "", {"CRAWLO_RETRY_BACKOFF": 1000}, 400, 1000),
         (500, "Retry-After: never", {"CRAWLO_RETRY_BACKOFF": 1000}, 400, 1000),
     ],
+    ids=["503", "429", "clock", "date", "bounded", "bounded-more", "back-off", "nonsense"],
 )  # fmt: skip
 async def test_waits_in_redis(settings, peek, busy, status, headers, more, low, high):
     busy.plan["/ok/1"] = [(status, headers)]
