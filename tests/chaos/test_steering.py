@@ -54,6 +54,7 @@ def test_steering_under_load(redis_url: str, tmp_path: Path, site: ChaosSite, se
             return sum(server.hlen(key) for key in server.scan_iter(keys.leases_prefix + "*"))
 
         fleet.start(3)
+        wait_until(lambda: server.zcard(keys.workers) == 3, "all have joined", PATIENCE)
         some_more()
         steer(lambda control: control.pause("test"))
         wait_until(lambda: not leased(), "nothing is in progress", PATIENCE)
@@ -71,6 +72,8 @@ def test_steering_under_load(redis_url: str, tmp_path: Path, site: ChaosSite, se
         assert not leased()
         assert site.fetched_twice == 0
         fleet.start(3)
+        # One that comes after the others have left would go on with the crawl.
+        wait_until(lambda: server.zcard(keys.workers) == 3, "all have joined", PATIENCE)
         some_more()
         steer(lambda control: control.stop("test", now=True))
         wait_until(lambda: not fleet.alive, "all leave at once", PATIENCE)

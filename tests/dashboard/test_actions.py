@@ -389,10 +389,10 @@ async def test_in_a_browser(
         await page.focus("button.main")
         await page.keyboard.press("Enter")
         await page.wait_for_selector("h1 .badge.stopping")
-        await page.wait_for_function("document.activeElement.id == 'control'")
+        await page.wait_for_selector("#control:focus")
         await page.fill("#concurrency", "5")
         # What is typed outlasts the page's updates.
-        await page.wait_for_function("document.getElementById('status').textContent == 'Live'")
+        await page.wait_for_selector("#status:text-is('Live')")
         await page.keyboard.press("Enter")
         await page.click("button.main")
         await page.wait_for_selector("#wanted >> text=concurrency")

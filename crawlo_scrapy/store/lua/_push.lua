@@ -1,24 +1,6 @@
 -- Included, after the clock, the limits, the queue and the seen set, where new requests are
 -- queued; needs `meta`, `delayed` and `seeds`.
-local recorded = {} -- by this call, of a plain seen set: bucket, member, …
-local claimed = {} -- what this call records once its requests are queued, of any other
-
--- Make a fingerprint seen; false when it was.
-local function claim(i, prefix, member)
-  if seen_state[4] then
-    if claimed[member] or is_seen(prefix, member) then return false end
-    claimed[member], claimed[#claimed + 1] = true, i
-    return true
-  end
-  if in_older_levels(prefix, member) then return false end
-  local newest = slices[1]
-  local key = bucket(newest, newest.level, prefix)
-  if redis.call('SADD', key, member) == 0 then return false end
-  recorded[#recorded + 1] = key
-  recorded[#recorded + 1] = member
-  count_new(newest)
-  return true
-end
+--#include _claim
 
 local function push_all(first, order, name)
   if (#ARGV + 1 - first) % 7 ~= 0 then error('requests have seven values each') end
@@ -29,12 +11,7 @@ local function push_all(first, order, name)
     if not (prefix and prefix >= 0 and prefix < 2 ^ 32 and delay and delay < 2 ^ 42) then
       error('a fingerprint or a delay that is none')
     end
-    local fresh
-    if mode == 'c' then
-      fresh = not is_seen(prefix, member)
-    else
-      fresh = claim(i, prefix, member)
-    end
+    local fresh = claim(i, prefix, member, mode)
     if mode == 'n' then
       fresh = true
     elseif mode == 's' then
