@@ -141,6 +141,7 @@ class Courier:
             buffers.give_back()
         await self.release_waiting()
         await self._bury_waiting()  # children that cannot be queued come before parents too
+        at_home = not lane.number  # where the crawl's end is decided
         pushes = lane.outbox.batch()
         acks = buffers.due_acks(lane, len(pushes))
         behind = {slot: buffers.inbox.behind[slot] for slot in self._mine(buffers.inbox.behind)}
@@ -150,8 +151,8 @@ class Courier:
             acks,
             buffers.wanted(lane),
             buffers.started(lane),
-            self._local,
-            self._keeps_open,
+            buffers.local if at_home else 0,
+            at_home and self._exchange.keeps_open,
             room=buffers.room(lane),
             horizon=self._horizon,
             serves=self._mine(buffers.inbox.serves()),
@@ -179,10 +180,6 @@ class Courier:
     @property
     def _horizon(self) -> float:
         return HORIZON * self._exchange.interval
-
-    # Only the home's courier says these.
-    _local = 0
-    _keeps_open = False
 
     def _mine(self, slots: Iterable[str]) -> list[str]:
         """Return those of *slots* (`clean` names) that may be in this partition."""
@@ -316,14 +313,6 @@ class HomeCourier(Courier):
         self._last_finish_test = 0.0
         #: Whether nothing but workers that keep the crawl open keeps it from being finished.
         self.quiet = False
-
-    @property
-    def _local(self) -> int:  # type: ignore[override]
-        return self._buffers.local
-
-    @property
-    def _keeps_open(self) -> bool:  # type: ignore[override]
-        return self._exchange.keeps_open
 
     async def _turn(self) -> None:
         await super()._turn()

@@ -18,6 +18,8 @@ class Registration(Place):
     """A worker's registration in the home of a crawl, by which it is in the crawl."""
 
     bucket_fill = 0
+    #: The servers that know the scripts.
+    taught: set[str]
 
     async def join(self, process_age: float) -> str:
         """Join the crawl, and return ``joined``; else ``finished`` or ``stopping``.
@@ -26,6 +28,7 @@ class Registration(Place):
         be joined.
         """
         await teach(self._client, self.keys.meta)
+        self.taught = {await self._client.server_of(self.keys.meta)}
         if self._terms.flush:
             await self._flush()
         self.bucket_fill = await seen.bucket_fill(self._client)

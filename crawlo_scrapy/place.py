@@ -261,7 +261,10 @@ class Branch(Place):
 
     async def join(self) -> None:
         """Join the run that the home has joined. Raises `StoreRefused` if it cannot be."""
-        await teach(self._client, self.keys.meta)
+        server = await self._client.server_of(self.keys.meta)
+        if server not in self._home.taught:
+            await teach(self._client, self.keys.meta)
+            self._home.taught.add(server)
         status, _ = await self._join()
         if status != "joined":
             raise StoreRefused(

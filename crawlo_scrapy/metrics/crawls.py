@@ -21,9 +21,8 @@ from crawlo_scrapy.store.stats import Sample, now_all
 
 logger = logging.getLogger(__name__)
 
-#: Crawls are searched for again after this time, and with this rest between two steps of the
-#: search, in seconds.
-SEARCH, SEARCH_PAUSE = 60.0, 0.01
+#: Crawls are searched for again after this time, in seconds.
+SEARCH = 60.0
 #: How long Redis may take to answer all questions of one scrape, in seconds.
 PATIENCE = 8.0
 STATES = ("running", "paused", "stopping", "finished", "purging")
@@ -52,7 +51,7 @@ class Crawls:
     async def look(self) -> list[tuple[CrawlState, Sample]]:
         """Return how the crawls stand, in two round trips. Raises `StoreError`."""
         if time.monotonic() > self._search_due:
-            names = await find_crawls(self._client, self._project, pause=SEARCH_PAUSE)
+            names = await find_crawls(self._client, self._project)
             self._keys = [keys_of(name) for name in names]
             self._search_due = time.monotonic() + SEARCH
         states = await inspect_all(self._client, self._keys)

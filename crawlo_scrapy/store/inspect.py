@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -156,13 +155,8 @@ def _call(keys: Keys, slots: int) -> Call:
     )  # fmt: skip
 
 
-async def find_crawls(
-    client: Client, project: str | None = None, *, pause: float = 0.0
-) -> list[str]:
-    """Return the names of all crawls in this Redis, or of one project's, in order.
-
-    With *pause* it rests for so many seconds after each `LIST_STEP` of them.
-    """
+async def find_crawls(client: Client, project: str | None = None) -> list[str]:
+    """Return the names of all crawls in this Redis, or of one project's, in order."""
     start = "" if project is None else f"{clean(project)}:"
     listed = map(text, await client.call("zrange", CRAWLS, 0, -1))
     names = [name for name in sorted(listed) if name.startswith(start) and _is_name(name)]
@@ -171,7 +165,6 @@ async def find_crawls(
         step = names[first : first + LIST_STEP]
         there = await client.send([("EXISTS", keys_of(name).meta) for name in step])
         found += [name for name, exists in zip(step, there, strict=True) if exists == 1]
-        await asyncio.sleep(pause)
     return found
 
 

@@ -138,10 +138,14 @@ def test_a_master_of_a_cluster_that_is_gone(
     tmp_path: Path, cluster: RedisCluster, blow: str
 ) -> None:
     with crawl_of_cluster(tmp_path, cluster) as going:
-        victim = owner(cluster, going.key())
-        getattr(victim, blow)()
-        going.wait_for_words("Redis is back after")
-        going.finish()
+        ride_out(going, owner(cluster, going.key()), blow)
+
+
+def ride_out(going: Crawl, victim: LocalRedis, blow: str) -> None:
+    """Strike *victim*, see the crawl to its end without it, and have it back as a replica."""
+    getattr(victim, blow)()
+    going.wait_for_words("Redis is back after")
+    going.finish()
     if blow == "kill":
         victim.start()
     else:

@@ -13,7 +13,7 @@ from crawlo_scrapy.store.partitions import Layout
 from tests.chaos.fleet import Fleet
 from tests.chaos.small_spider import PAGES
 from tests.faults.crawling import crawl
-from tests.faults.test_failover import owner, role
+from tests.faults.test_failover import owner, ride_out
 from tests.servers import HOST, RedisCluster
 from tests.waiting import wait_until
 
@@ -74,12 +74,4 @@ def test_a_master_is_gone(tmp_path: Path, cluster: RedisCluster, blow: str, numb
     """That of the crawl's home (0), or one that has other partitions alone."""
     with crawl(tmp_path, "redis://nobody.invalid", **divided_over(cluster)) as going:
         home = Keys(going.fleet.project, "chaos", "run")
-        victim = owner(cluster, Layout(6).keys(home)[2 * number].meta)
-        getattr(victim, blow)()
-        going.wait_for_words("Redis is back after")
-        going.finish()
-    if blow == "kill":
-        victim.start()
-    else:
-        victim.resume()
-    wait_until(lambda: role(victim) == "slave", "it is a replica now")
+        ride_out(going, owner(cluster, Layout(6).keys(home)[2 * number].meta), blow)
